@@ -1,9 +1,31 @@
-//! The kernel side of procwatch.
+//! The kernel side of procwatch: one BPF object, one file per family of events.
+//!
+//! A program looks at the event, asks the policy cells whether anyone cares, and leaves through [`emit`]. What a
+//! process costs that nobody has a rule about is the way to that first "no".
 #![no_std]
 #![no_main]
 
+mod cgroup;
+mod create;
+mod cred;
+mod emit;
+mod exec;
+mod exit;
+mod filter;
+mod kernel;
+mod levels;
+mod maps;
+mod picture;
+mod place;
+mod subject;
+
+/// The helpers that read other tasks' memory are lent to programs under a GPL-compatible licence only.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
 #[cfg(not(test))]
 #[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }

@@ -1,0 +1,77 @@
+//! Policy cells: what the agent tells the kernel programs.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Most levels a process can cross.
+pub const MAX_LEVELS: usize = 4;
+
+/// Threads below which a process costs no state and no level may be set.
+pub const FLOOR_THREADS: u32 = 32;
+
+/// Most `from` subtrees of one placement rule.
+pub const MAX_FROM: usize = 4;
+
+/// [`Control::filters`]: only events of the uids in the map `FILTER_UIDS`.
+pub const FILTER_UID: u32 = 1 << 0;
+/// [`Control::filters`]: only events of the comms in the map `FILTER_COMMS`.
+pub const FILTER_COMM: u32 = 1 << 1;
+/// [`Control::filters`]: only events of the processes in the map `FILTER_PIDS`.
+pub const FILTER_PID: u32 = 1 << 2;
+/// [`Control::filters`]: children of a process in `FILTER_PIDS` join it.
+pub const FILTER_CHILDREN: u32 = 1 << 3;
+/// [`Control::filters`]: only events of tasks in or below [`Control::cgroup`].
+pub const FILTER_CGROUP: u32 = 1 << 4;
+
+/// A cgroup as the kernel programs know one: its id and its depth below the root of the v2 hierarchy (root: 0).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct CgroupCell {
+    /// The cgroup id; 0 is none.
+    pub id: u64,
+    /// Depth below the root.
+    pub depth: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// The one cell that steers all programs. All zero (before the agent's start gate opens): nothing is sent.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Control {
+    /// Bit per [`crate::wire::Kind`] that the stream wants; 0 when nobody listens.
+    pub stream_kinds: u32,
+    /// 1 when levels and placements are to be reported on the urgent ring.
+    pub urgent: u32,
+    /// Set of `FILTER_*` for the stream.
+    pub filters: u32,
+    /// How many of [`Control::levels`] are set.
+    pub level_count: u32,
+    /// Rising thread counts; each crossing raises one record.
+    pub levels: [u32; MAX_LEVELS],
+    /// How many cells the map `PLACE_UIDS` holds.
+    pub place_rules: u32,
+    /// Shortest time between two wake-ups by the stream ring, ns.
+    pub stream_wake_ns: u32,
+    /// Fill of the stream ring, in bytes, from which every record wakes the agent.
+    pub stream_wake_bytes: u64,
+    /// For [`FILTER_CGROUP`].
+    pub cgroup: CgroupCell,
+}
+
+/// Where the processes of one uid belong, and where they may be taken from.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct PlaceCell {
+    /// The slice: a process in or below it is inside.
+    pub target: CgroupCell,
+    /// Only processes in or below one of these are strays; unused ones have id 0.
+    pub from: [CgroupCell; MAX_FROM],
+}
+
+#[cfg(feature = "user")]
+// SAFETY: `Control` is `repr(C)` and `bytemuck::Pod` (no padding, any bit pattern is valid).
+unsafe impl aya::Pod for Control {}
+
+#[cfg(feature = "user")]
+// SAFETY: `PlaceCell` is `repr(C)` and `bytemuck::Pod` (no padding, any bit pattern is valid).
+unsafe impl aya::Pod for PlaceCell {}

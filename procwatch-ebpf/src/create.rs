@@ -1,0 +1,70 @@
+//! A thread or a process is created.
+
+use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::btf_tracepoint, programs::BtfTracePointContext};
+use procwatch_common::{
+    policy::Control,
+    wire::{Created, Kind, Trigger},
+};
+
+use crate::{cred, emit, filter, kernel::Task, levels, maps::control, place, subject};
+
+const CLONE_THREAD: u64 = 0x1_0000;
+
+/// `task_newtask(struct task_struct *task, u64 clone_flags)` (`unsigned long` before 6.18). The new task does not run
+/// yet, the current one is its creator, and `nr_threads` counts the new one already. It fires for threads and
+/// processes alike, so `sched_process_fork` is not needed.
+#[btf_tracepoint(function = "task_newtask")]
+pub(crate) fn task_newtask(ctx: BtfTracePointContext) -> i32 {
+    if let Some(control) = control() {
+        let task = Task(ctx.arg(0));
+        let clone_flags: u64 = ctx.arg(1);
+        if clone_flags & CLONE_THREAD != 0 {
+            thread_created(control, task, clone_flags);
+        } else {
+            process_created(control, task, clone_flags);
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn thread_created(control: &Control, task: Task, clone_flags: u64) {
+    let threads = task.threads();
+    if levels::may_cross(control, threads) {
+        levels::rose(control, task, threads);
+    }
+    if filter::listening(control, Kind::Thread) {
+        stream(control, Kind::Thread, task, clone_flags, threads);
+    }
+}
+
+#[inline(always)]
+fn process_created(control: &Control, task: Task, clone_flags: u64) {
+    let creator = (bpf_get_current_pid_tgid() >> 32) as u32;
+    filter::follow_child(control, creator, task.tgid());
+    place::check(control, task, Trigger::Fork);
+    cred::inherit(control, task);
+    if filter::listening(control, Kind::Fork) {
+        stream(control, Kind::Fork, task, clone_flags, 1);
+    }
+}
+
+#[inline(always)]
+fn stream(control: &Control, kind: Kind, task: Task, clone_flags: u64, threads: u32) {
+    let uids = task.uids();
+    if !filter::wants(control, kind, task, uids) {
+        return;
+    }
+    let time_ns = emit::now_ns();
+    let creator = bpf_get_current_pid_tgid();
+    emit::stream(control, time_ns, |record: *mut Created| {
+        let created = Created {
+            header: subject::header(kind, time_ns, task, uids, threads),
+            clone_flags,
+            creator_tgid: (creator >> 32) as u32,
+            creator_tid: creator as u32,
+        };
+        // SAFETY: the record's own memory in the ring.
+        unsafe { record.write(created) };
+    });
+}

@@ -1,0 +1,79 @@
+//! A thread ends, and with the last one its process.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use procwatch_common::{
+    policy::Control,
+    wire::{Exit, Kind, Trigger},
+};
+
+use crate::{
+    cred, emit, filter,
+    kernel::Task,
+    levels,
+    maps::{GONE, control, exit_tells_group_dead},
+    subject,
+};
+
+const BPF_NOEXIST: u64 = 1;
+
+/// `sched_process_exit(struct task_struct *p)`, from 6.16 on with `bool group_dead`. It fires for each thread, after
+/// `signal->live` was lowered and `exit_code` set.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    if let Some(control) = control() {
+        let task = Task(ctx.arg(0));
+        let live = task.live_threads();
+        let process_gone = if exit_tells_group_dead() {
+            ctx.arg::<u64>(1) & 0xff != 0
+        } else {
+            live == 0 && is_first_to_say_gone(task)
+        };
+        if process_gone {
+            process_ended(control, task);
+        } else {
+            thread_ended(control, task, live);
+        }
+    }
+    0
+}
+
+/// Two last threads may both find `live` at 0: without `group_dead` the first one here speaks for the process.
+#[inline(always)]
+fn is_first_to_say_gone(task: Task) -> bool {
+    let key = [u64::from(task.tgid()), task.process_start_ns()];
+    task.threads() <= 1 || GONE.insert(key, 0, BPF_NOEXIST).is_ok()
+}
+
+#[inline(always)]
+fn process_ended(control: &Control, task: Task) {
+    levels::ended(control, task);
+    cred::notice(control, task, Trigger::Exit);
+    cred::forget(control, task);
+    if filter::wants(control, Kind::Exit, task, task.uids()) {
+        stream(control, Kind::Exit, task, task.process_exit_status(), 0);
+    }
+    filter::forget(control, task.tgid());
+}
+
+#[inline(always)]
+fn thread_ended(control: &Control, task: Task, live: u32) {
+    levels::fell(control, task, live);
+    if filter::wants(control, Kind::ThreadExit, task, task.uids()) {
+        stream(control, Kind::ThreadExit, task, task.exit_status(), live);
+    }
+}
+
+#[inline(always)]
+fn stream(control: &Control, kind: Kind, task: Task, status: u32, live: u32) {
+    let time_ns = emit::now_ns();
+    emit::stream(control, time_ns, |record: *mut Exit| {
+        let exit = Exit {
+            header: subject::header(kind, time_ns, task, task.uids(), live),
+            thread_start_ns: task.start_ns(),
+            status,
+            pad: 0,
+        };
+        // SAFETY: the record's own memory in the ring.
+        unsafe { record.write(exit) };
+    });
+}

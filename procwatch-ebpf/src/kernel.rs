@@ -1,0 +1,215 @@
+//! The kernel's structures as the programs see them: typed accessors over offsets that the loader resolved.
+//!
+//! The pointers come from BTF-typed program arguments, so the verifier knows what they point to, checks each load
+//! against that type, and makes a load from a stale pointer yield zero instead of a fault. No helper call is needed.
+
+use procwatch_common::fields::{ABSENT, Fields};
+
+const PF_KTHREAD: u32 = 0x0020_0000;
+const SIGNAL_GROUP_EXIT: u32 = 0x4;
+
+/// Set by the loader from the running kernel's BTF.
+#[unsafe(no_mangle)]
+static FIELDS: Fields = Fields {
+    task_pid: ABSENT,
+    task_tgid: ABSENT,
+    task_flags: ABSENT,
+    task_comm: ABSENT,
+    task_real_parent: ABSENT,
+    task_group_leader: ABSENT,
+    task_signal: ABSENT,
+    task_real_cred: ABSENT,
+    task_mm: ABSENT,
+    task_cgroups: ABSENT,
+    task_start_boottime: ABSENT,
+    task_exit_code: ABSENT,
+    task_loginuid: ABSENT,
+    task_sessionid: ABSENT,
+    signal_nr_threads: ABSENT,
+    signal_live: ABSENT,
+    signal_flags: ABSENT,
+    signal_group_exit_code: ABSENT,
+    cred_uid: ABSENT,
+    cred_euid: ABSENT,
+    mm_arg_start: ABSENT,
+    mm_arg_end: ABSENT,
+    css_set_dfl_cgrp: ABSENT,
+    cgroup_kn: ABSENT,
+    kernfs_node_id: ABSENT,
+    binprm_filename: ABSENT,
+};
+
+/// The offset of one kernel field. Volatile: the value in the object is not the one at run time.
+macro_rules! offset {
+    ($name:ident) => {{
+        // SAFETY: a static of this object.
+        unsafe { core::ptr::read_volatile(&raw const FIELDS.$name) }
+    }};
+}
+
+/// Reads the field at `offset` of the structure at `base`.
+#[inline(always)]
+fn load<T: Copy>(base: *const u8, offset: u32) -> T {
+    // SAFETY: `base` descends from a BTF-typed program argument and `offset` is that type's field: the verifier
+    // refuses the program otherwise. Volatile keeps the compiler from merging or widening loads of typed memory.
+    unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
+}
+
+/// `struct task_struct`.
+#[derive(Clone, Copy)]
+pub(crate) struct Task(pub(crate) *const u8);
+
+/// `struct cred`, the part that matters here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Uids {
+    pub(crate) real: u32,
+    pub(crate) effective: u32,
+}
+
+/// Where a process keeps its arguments, in its own address space.
+#[derive(Clone, Copy)]
+pub(crate) struct ArgRange {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+impl Task {
+    #[inline(always)]
+    pub(crate) fn tid(self) -> u32 {
+        load(self.0, offset!(task_pid))
+    }
+
+    #[inline(always)]
+    pub(crate) fn tgid(self) -> u32 {
+        load(self.0, offset!(task_tgid))
+    }
+
+    #[inline(always)]
+    pub(crate) fn parent_tgid(self) -> u32 {
+        Self(load(self.0, offset!(task_real_parent))).tgid()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_kernel_thread(self) -> bool {
+        load::<u32>(self.0, offset!(task_flags)) & PF_KTHREAD != 0
+    }
+
+    /// Address of the name, for a helper to copy from.
+    #[inline(always)]
+    pub(crate) fn comm_ptr(self) -> *const u8 {
+        self.0.wrapping_add(offset!(task_comm) as usize)
+    }
+
+    #[inline(always)]
+    pub(crate) fn start_ns(self) -> u64 {
+        load(self.0, offset!(task_start_boottime))
+    }
+
+    /// Start of the process, whichever thread this is.
+    #[inline(always)]
+    pub(crate) fn process_start_ns(self) -> u64 {
+        self.leader().start_ns()
+    }
+
+    #[inline(always)]
+    fn leader(self) -> Self {
+        Self(load(self.0, offset!(task_group_leader)))
+    }
+
+    #[inline(always)]
+    fn signal(self) -> *const u8 {
+        load(self.0, offset!(task_signal))
+    }
+
+    /// Threads not yet reaped.
+    #[inline(always)]
+    pub(crate) fn threads(self) -> u32 {
+        load(self.signal(), offset!(signal_nr_threads))
+    }
+
+    /// Threads that have not begun to exit.
+    #[inline(always)]
+    pub(crate) fn live_threads(self) -> u32 {
+        load(self.signal(), offset!(signal_live))
+    }
+
+    #[inline(always)]
+    pub(crate) fn exit_status(self) -> u32 {
+        load(self.0, offset!(task_exit_code))
+    }
+
+    /// What `waitpid` will tell of the process.
+    #[inline(always)]
+    pub(crate) fn process_exit_status(self) -> u32 {
+        let signal = self.signal();
+        if load::<u32>(signal, offset!(signal_flags)) & SIGNAL_GROUP_EXIT != 0 {
+            load(signal, offset!(signal_group_exit_code))
+        } else {
+            self.leader().exit_status()
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn uids(self) -> Uids {
+        uids_of(load(self.0, offset!(task_real_cred)))
+    }
+
+    /// The task's cgroup in the v2 hierarchy.
+    #[inline(always)]
+    pub(crate) fn cgroup(self) -> Cgroup {
+        let css_set: *const u8 = load(self.0, offset!(task_cgroups));
+        Cgroup(load(css_set, offset!(css_set_dfl_cgrp)))
+    }
+
+    /// `None` for a kernel thread.
+    #[inline(always)]
+    pub(crate) fn arg_range(self) -> Option<ArgRange> {
+        let mm: *const u8 = load(self.0, offset!(task_mm));
+        if mm.is_null() {
+            return None;
+        }
+        Some(ArgRange { start: load(mm, offset!(mm_arg_start)), end: load(mm, offset!(mm_arg_end)) })
+    }
+
+    /// Login uid, `u32::MAX` when unset or when this kernel keeps none.
+    #[inline(always)]
+    pub(crate) fn loginuid(self) -> u32 {
+        load_or_max(self.0, offset!(task_loginuid))
+    }
+
+    /// Audit session, `u32::MAX` when unset or when this kernel keeps none.
+    #[inline(always)]
+    pub(crate) fn sessionid(self) -> u32 {
+        load_or_max(self.0, offset!(task_sessionid))
+    }
+}
+
+/// `struct cgroup`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cgroup(pub(crate) *const u8);
+
+impl Cgroup {
+    #[inline(always)]
+    pub(crate) fn id(self) -> u64 {
+        let kn: *const u8 = load(self.0, offset!(cgroup_kn));
+        load(kn, offset!(kernfs_node_id))
+    }
+}
+
+/// The uids in a `struct cred`.
+#[inline(always)]
+pub(crate) fn uids_of(cred: *const u8) -> Uids {
+    Uids { real: load(cred, offset!(cred_uid)), effective: load(cred, offset!(cred_euid)) }
+}
+
+/// `linux_binprm.filename`: a string in kernel memory.
+#[inline(always)]
+pub(crate) fn binprm_filename(binprm: *const u8) -> *const u8 {
+    load(binprm, offset!(binprm_filename))
+}
+
+/// An optional field: the branch is dead code to the verifier where the kernel lacks it.
+#[inline(always)]
+fn load_or_max(base: *const u8, offset: u32) -> u32 {
+    if offset == ABSENT { u32::MAX } else { load(base, offset) }
+}

@@ -1,0 +1,108 @@
+//! All maps of the object, and the globals that the loader sets.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use procwatch_common::{
+    policy::{Control, PlaceCell},
+    stats::Stats,
+    wire::{COMM_LEN, Exec},
+};
+
+/// Process id of the agent; its own events are not reported.
+#[unsafe(no_mangle)]
+static AGENT_TGID: u32 = 0;
+
+/// 1 when `sched_process_exit` has its argument `group_dead` (Linux 6.16 and later).
+#[unsafe(no_mangle)]
+static EXIT_TELLS_GROUP_DEAD: u32 = 0;
+
+/// 1 when a program on `commit_creds` sees credential changes; else they are noticed at a task's next event.
+#[unsafe(no_mangle)]
+static CRED_HOOK: u32 = 0;
+
+/// Alerts and placements: few, and each wakes the agent.
+#[map]
+pub(crate) static URGENT: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// Everything, when someone listens. The loader sets its size.
+#[map]
+pub(crate) static STREAM: RingBuf = RingBuf::with_byte_size(1 << 23, 0);
+
+/// One cell: [`Control`].
+#[map]
+pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+
+/// One cell: when the stream may wake the agent again, `CLOCK_BOOTTIME` ns.
+#[map]
+pub(crate) static NEXT_WAKE: Array<u64> = Array::with_max_entries(1, 0);
+
+/// One cell per CPU: [`Stats`].
+#[map]
+pub(crate) static STATS: PerCpuArray<Stats> = PerCpuArray::with_max_entries(1, 0);
+
+/// Room to put an exec record together; too large for the stack.
+#[map]
+pub(crate) static EXEC_SCRATCH: PerCpuArray<Exec> = PerCpuArray::with_max_entries(1, 0);
+
+/// Uids the stream is limited to.
+#[map]
+pub(crate) static FILTER_UIDS: HashMap<u32, u8> = HashMap::with_max_entries(64, 0);
+
+/// Names the stream is limited to.
+#[map]
+pub(crate) static FILTER_COMMS: HashMap<[u8; COMM_LEN], u8> = HashMap::with_max_entries(64, 0);
+
+/// Processes the stream is limited to.
+#[map]
+pub(crate) static FILTER_PIDS: HashMap<u32, u8> = HashMap::with_max_entries(32_768, 0);
+
+/// A level that a process has crossed and not yet fallen back from.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct CrossedKey {
+    pub(crate) tgid: u32,
+    pub(crate) index: u32,
+}
+
+/// The value is the process' start, ns. Insertion with `BPF_NOEXIST` is what makes an alert unique: of all CPUs that
+/// see the crossing one succeeds, on every kernel and without atomic instructions.
+#[map]
+pub(crate) static CROSSED: HashMap<CrossedKey, u64> = HashMap::with_max_entries(8192, 0);
+
+/// Last known (real, effective) uid per process, where no hook tells of changes. Bounded: the least recently used go.
+#[map]
+pub(crate) static UIDS: LruHashMap<u32, [u32; 2]> = LruHashMap::with_max_entries(32_768, 0);
+
+/// Processes whose end has been reported: (tgid, start). Only for those that ended with several threads at once.
+#[map]
+pub(crate) static GONE: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(1024, 0);
+
+/// Where the processes of a uid belong.
+#[map]
+pub(crate) static PLACE_UIDS: HashMap<u32, PlaceCell> = HashMap::with_max_entries(64, 0);
+
+/// The policy cell; `None` never happens, but the verifier asks.
+#[inline(always)]
+pub(crate) fn control() -> Option<&'static Control> {
+    CONTROL.get(0)
+}
+
+#[inline(always)]
+pub(crate) fn is_agent(tgid: u32) -> bool {
+    // SAFETY: a static of this object; volatile because the loader, not the compiler, knows its value.
+    tgid == unsafe { core::ptr::read_volatile(&raw const AGENT_TGID) }
+}
+
+#[inline(always)]
+pub(crate) fn exit_tells_group_dead() -> bool {
+    // SAFETY: as above.
+    unsafe { core::ptr::read_volatile(&raw const EXIT_TELLS_GROUP_DEAD) != 0 }
+}
+
+#[inline(always)]
+pub(crate) fn cred_hook() -> bool {
+    // SAFETY: as above.
+    unsafe { core::ptr::read_volatile(&raw const CRED_HOOK) != 0 }
+}
