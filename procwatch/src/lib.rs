@@ -1,1 +1,5 @@
-//! The agent.
+//! The agent of procwatch: from kernel records to decisions, and from decisions to verified outcomes.
+
+pub mod event;
+pub mod record;
+pub mod text;

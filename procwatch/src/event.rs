@@ -1,0 +1,218 @@
+//! What the kernel told, decoded.
+
+use std::num::NonZeroU32;
+
+use procwatch_common::wire::{Kind, Trigger};
+
+use crate::text::{Comm, Text};
+
+/// A moment on `CLOCK_BOOTTIME`, ns since boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct BootTime(pub u64);
+
+impl BootTime {
+    /// Nanoseconds from `earlier` to this; 0 when it is not earlier.
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A process for ever: pids are used again, a pid with a start is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProcessKey {
+    /// Process id (tgid).
+    pub pid: u32,
+    /// Its start.
+    pub start: BootTime,
+}
+
+/// Who an event is about, as it was at that moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Process id (tgid).
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Parent's process id.
+    pub ppid: u32,
+    /// Real uid.
+    pub uid: u32,
+    /// Effective uid.
+    pub euid: u32,
+    /// Threads after the event: not yet reaped when the count grew, still alive when it shrank.
+    pub threads: u32,
+    /// Start of the process.
+    pub start: BootTime,
+    /// Cgroup id in the v2 hierarchy.
+    pub cgroup_id: u64,
+    /// Name of the task that caused the event (for a move: of the moved process).
+    pub comm: Comm,
+}
+
+impl Subject {
+    /// The process' lasting name.
+    pub const fn key(&self) -> ProcessKey {
+        ProcessKey { pid: self.pid, start: self.start }
+    }
+}
+
+/// One record from a ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When it happened.
+    pub time: BootTime,
+    /// On which CPU.
+    pub cpu: u32,
+    /// Sequence number on that CPU and ring.
+    pub seq: u64,
+    /// Whom it is about.
+    pub subject: Subject,
+    /// What happened.
+    pub body: Body,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// The subject, a process, was created.
+    Fork(Creator),
+    /// The subject, a thread, was created.
+    Thread(Creator),
+    /// The subject runs a new program.
+    Exec(Exec),
+    /// The subject, a process, ended.
+    Exit(Exit),
+    /// The subject, a thread, ended; its process lives on.
+    ThreadExit(Exit),
+    /// The subject changed its uids.
+    Uid(UidChange),
+    /// The subject was moved between cgroups.
+    Cgroup(Attach),
+    /// The subject rose to a thread level.
+    LevelCrossed(LevelChange),
+    /// The subject fell back below four fifths of a level, or ended.
+    LevelCleared(LevelChange),
+    /// The subject is outside the slice it belongs in.
+    Stray(Stray),
+    /// The subject, of a placement rule, was moved between cgroups.
+    Moved(Attach),
+}
+
+impl Body {
+    /// The wire kind of this event.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Fork(_) => Kind::Fork,
+            Self::Thread(_) => Kind::Thread,
+            Self::Exec(_) => Kind::Exec,
+            Self::Exit(_) => Kind::Exit,
+            Self::ThreadExit(_) => Kind::ThreadExit,
+            Self::Uid(_) => Kind::Uid,
+            Self::Cgroup(_) => Kind::Cgroup,
+            Self::LevelCrossed(_) => Kind::LevelCrossed,
+            Self::LevelCleared(_) => Kind::LevelCleared,
+            Self::Stray(_) => Kind::Stray,
+            Self::Moved(_) => Kind::Moved,
+        }
+    }
+}
+
+/// Who created a thread or process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Creator {
+    /// Its process id.
+    pub pid: u32,
+    /// Its thread id.
+    pub tid: u32,
+    /// `clone_flags`.
+    pub clone_flags: u64,
+}
+
+/// A new program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exec {
+    /// The file as exec was given it; cut at 255 bytes.
+    pub file: Text,
+    /// Its arguments; `None` when the kernel could not read them.
+    pub argv: Option<Argv>,
+    /// Thread id of the caller before it took the process over.
+    pub old_tid: u32,
+}
+
+/// Captured arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Argv {
+    /// The arguments, as far as they were captured.
+    pub args: Vec<Text>,
+    /// Bytes of the whole argv beyond those captured; 0 when it is whole.
+    pub cut_bytes: u32,
+}
+
+/// How a thread or process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Why.
+    pub status: ExitStatus,
+    /// Life time of the process (for a thread: of the thread), ns.
+    pub lived_ns: u64,
+}
+
+/// Why a thread or process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It ended by itself with this code.
+    Code(u8),
+    /// A signal ended it.
+    Signal {
+        /// Number of the signal.
+        number: NonZeroU32,
+        /// A core was dumped.
+        core: bool,
+    },
+}
+
+/// A change of uids; the new ones are the subject's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UidChange {
+    /// Real uid before.
+    pub old_uid: u32,
+    /// Effective uid before.
+    pub old_euid: u32,
+    /// Where it was noticed.
+    pub trigger: Trigger,
+}
+
+/// A move between cgroups; the subject's cgroup is the destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attach {
+    /// Process id of the mover.
+    pub mover_pid: u32,
+    /// Name of the mover.
+    pub mover_comm: Comm,
+    /// Path of the destination below the root of the v2 hierarchy.
+    pub path: Text,
+}
+
+/// A level crossed or cleared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LevelChange {
+    /// The level, threads.
+    pub level: u32,
+    /// Its place in the list of levels, from 0.
+    pub index: u32,
+    /// The process' arguments; `None` when they could not be read.
+    pub argv: Option<Argv>,
+}
+
+/// A process outside its slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// Cgroup id of the slice it belongs in.
+    pub target_id: u64,
+    /// Where it was noticed.
+    pub trigger: Trigger,
+    /// Login uid, if it has one.
+    pub loginuid: Option<u32>,
+    /// Audit session, if it has one.
+    pub sessionid: Option<u32>,
+}

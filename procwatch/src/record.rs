@@ -1,0 +1,443 @@
+//! What leaves the agent: one type, one schema.
+
+use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::Serialize;
+
+use crate::text::{Comm, Text};
+
+/// One line of the stream.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Record {
+    /// When it happened, RFC 3339 in UTC. Derived from `boot_ns` by the clock's offset when it was read.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub time: Timestamp,
+    /// The same on `CLOCK_BOOTTIME`, ns since boot: the kernel's own stamp, to order and subtract.
+    pub boot_ns: u64,
+    /// What it tells.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// What a record tells, named by `kind`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Body {
+    /// A process was created.
+    Fork(Fork),
+    /// A thread was created.
+    Thread(Thread),
+    /// A process runs a new program.
+    Exec(Exec),
+    /// A process ended.
+    Exit(Exit),
+    /// A thread ended and its process lives on.
+    ThreadExit(Exit),
+    /// A process changed its uids.
+    Uid(Uid),
+    /// A process was moved to another cgroup.
+    Cgroup(Cgroup),
+    /// A process rose to a thread level.
+    Alert(Alert),
+    /// A process fell back below four fifths of a level, or ended.
+    Cleared(Cleared),
+    /// What procwatch decided about a process, and why.
+    Decision(Decision),
+    /// What came of an action, as measured afterwards.
+    Outcome(Outcome),
+    /// Records that the kernel could not deliver.
+    Loss(Loss),
+    /// The agent's own state.
+    Health(Health),
+    /// The account at the end of a stream.
+    Summary(Summary),
+}
+
+/// The process that a record is about.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Process {
+    /// Process id.
+    pub pid: u32,
+    /// Thread id; that of the process for what concerns it whole.
+    pub tid: u32,
+    /// Parent's process id.
+    pub ppid: u32,
+    /// Real uid.
+    pub uid: u32,
+    /// Effective uid.
+    pub euid: u32,
+    /// Name of the real uid, if it has one.
+    pub user: Option<Text>,
+    /// Name of the task, escaped.
+    pub comm: Comm,
+    /// Threads after the event.
+    pub threads: u32,
+    /// `CLOCK_BOOTTIME` of the process' start, ns: with `pid` it names the process for ever.
+    pub start_ns: u64,
+    /// Cgroup id in the v2 hierarchy.
+    pub cgroup_id: u64,
+    /// Path of that cgroup below the root of the v2 hierarchy, escaped; absent when it is gone already.
+    pub cgroup: Option<Text>,
+    /// Ancestors, nearest first (`--lineage`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Vec<Ancestor>>,
+}
+
+/// One step of a lineage.
+#[derive(Clone, Debug, Serialize, JsonSchema, PartialEq, Eq)]
+pub struct Ancestor {
+    /// Process id.
+    pub pid: u32,
+    /// Real uid.
+    pub uid: u32,
+    /// Name, escaped.
+    pub comm: Comm,
+}
+
+/// Kind `fork`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Fork {
+    /// The child.
+    #[serde(flatten)]
+    pub process: Process,
+    /// Process id of the creator: the parent, or its child for `CLONE_PARENT`.
+    pub creator_pid: u32,
+    /// Thread id of the creator.
+    pub creator_tid: u32,
+}
+
+/// Kind `thread`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Thread {
+    /// The process; `tid` is the new thread, `threads` counts it.
+    #[serde(flatten)]
+    pub process: Process,
+    /// Thread id of the creator.
+    pub creator_tid: u32,
+}
+
+/// Kind `exec`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Exec {
+    /// The process with its new name and credentials.
+    #[serde(flatten)]
+    pub process: Process,
+    /// The file as exec was given it, escaped.
+    pub file: Text,
+    /// Its arguments, escaped; absent when the kernel could not read them.
+    #[serde(flatten)]
+    pub command: Command,
+}
+
+/// Captured arguments.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct Command {
+    /// The arguments, each escaped; absent when they could not be read.
+    pub argv: Option<Vec<Text>>,
+    /// Bytes of the argv that were not captured; the last argument is then incomplete.
+    pub argv_cut_bytes: u32,
+}
+
+/// Kinds `exit` and `thread-exit`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Exit {
+    /// Who ended.
+    #[serde(flatten)]
+    pub process: Process,
+    /// Exit code; absent when a signal ended it.
+    pub code: Option<u8>,
+    /// Signal; absent when it ended by itself.
+    pub signal: Option<u32>,
+    /// A core was dumped.
+    pub core: bool,
+    /// Life time, ns.
+    pub lived_ns: u64,
+}
+
+/// Kind `uid`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Uid {
+    /// The process with its new uids.
+    #[serde(flatten)]
+    pub process: Process,
+    /// Real uid before.
+    pub old_uid: u32,
+    /// Effective uid before.
+    pub old_euid: u32,
+    /// Where it was noticed.
+    pub seen_at: SeenAt,
+}
+
+/// Where in its life a process was noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SeenAt {
+    /// At the change of credentials itself.
+    CredentialChange,
+    /// When it ran a program.
+    Exec,
+    /// When it made a child, or was made.
+    Fork,
+    /// When it ended.
+    Exit,
+    /// In the picture of running processes: at the agent's start, or in a sweep after a move.
+    Picture,
+}
+
+/// Kind `cgroup`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Cgroup {
+    /// The process, in its new cgroup.
+    #[serde(flatten)]
+    pub process: Process,
+    /// Process id of the mover.
+    pub mover_pid: u32,
+    /// Name of the mover, escaped.
+    pub mover_comm: Comm,
+}
+
+/// How grave a thread count is: the place of its level in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// First level.
+    Notice,
+    /// Second level.
+    Warning,
+    /// Third level.
+    Critical,
+    /// Fourth level.
+    Emergency,
+}
+
+impl Severity {
+    /// The severity of the level at `index` in the list.
+    pub const fn of_level(index: u32) -> Self {
+        match index {
+            0 => Self::Notice,
+            1 => Self::Warning,
+            2 => Self::Critical,
+            _ => Self::Emergency,
+        }
+    }
+
+    /// Its name as shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+            Self::Emergency => "emergency",
+        }
+    }
+}
+
+/// Kind `alert`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Alert {
+    /// The process; `tid` is the creating thread's newest, `threads` the count that crossed.
+    #[serde(flatten)]
+    pub process: Process,
+    /// How grave.
+    pub severity: Severity,
+    /// The level that was crossed, threads.
+    pub level: u32,
+    /// Its executable, escaped; absent when the process was gone before it could be asked.
+    pub exe: Option<Text>,
+    /// Its arguments.
+    #[serde(flatten)]
+    pub command: Command,
+    /// Age of the process, ns.
+    pub age_ns: u64,
+    /// From the kernel's stamp to the agent, ns. Absent for one that was above the level when the agent came.
+    pub latency_ns: Option<u64>,
+    /// True for a process that was above the level before the agent started.
+    pub at_start: bool,
+}
+
+/// Kind `cleared`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Cleared {
+    /// The process; `threads` is 0 when it ended.
+    #[serde(flatten)]
+    pub process: Process,
+    /// How grave the level was.
+    pub severity: Severity,
+    /// The level, threads.
+    pub level: u32,
+    /// True when the process ended.
+    pub ended: bool,
+}
+
+/// Whether decisions are carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, serde::Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Decisions are recorded and nothing is touched.
+    #[default]
+    Observe,
+    /// Decisions are carried out.
+    Enforce,
+}
+
+/// What is to be done with a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It is moved.
+    Move,
+    /// It is left where it is.
+    Leave,
+}
+
+/// Why. The list is closed: programs may match on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Its uid has a rule and it is outside the rule's slice.
+    OutsideSlice,
+    /// As before, but the mode is `observe`.
+    ObserveOnly,
+    /// It got inside before procwatch came to it.
+    AlreadyInside,
+    /// It is not below any of the rule's `from`.
+    NotFrom,
+    /// It changed its uids, or the kernel put another process in its place.
+    NoLongerMatches,
+    /// It ended before procwatch came to it.
+    Gone,
+}
+
+/// Kind `decision`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Decision {
+    /// The process.
+    #[serde(flatten)]
+    pub process: Process,
+    /// What is to be done.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// The rule that speaks of it, as written.
+    pub rule: String,
+    /// Whether decisions are carried out.
+    pub mode: Mode,
+    /// Path of the slice it belongs in.
+    pub target: String,
+    /// Where it was noticed.
+    pub seen_at: SeenAt,
+    /// Login uid, if the kernel keeps one and it is set.
+    pub loginuid: Option<u32>,
+    /// Audit session, if the kernel keeps one and it is set.
+    pub sessionid: Option<u32>,
+}
+
+/// What came of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Result {
+    /// Done, and the kernel's own event says so.
+    Verified,
+    /// The kernel took the order, but its event did not come.
+    Unverified,
+    /// Refused; the process is as it was.
+    Failed,
+    /// The process ended first.
+    Gone,
+}
+
+/// Kind `outcome`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Outcome {
+    /// The process.
+    #[serde(flatten)]
+    pub process: Process,
+    /// What was done.
+    pub action: Action,
+    /// What came of it.
+    pub result: Result,
+    /// Path of the cgroup it was in, escaped.
+    pub from: Option<Text>,
+    /// Path of the cgroup it was to go to.
+    pub to: String,
+    /// What the kernel said, when it refused.
+    pub error: Option<String>,
+    /// From the event that showed it outside to the kernel's proof of the move, ns.
+    pub outside_ns: Option<u64>,
+    /// Processes of the same rule still outside after the move, by the kernel's task iterator.
+    pub still_outside: Option<u32>,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Moved to another cgroup.
+    Move,
+}
+
+/// Which ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ring {
+    /// All events.
+    Stream,
+    /// Alerts and placements.
+    Urgent,
+}
+
+/// Kind `loss`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Loss {
+    /// The ring that was full.
+    pub ring: Ring,
+    /// CPU whose records are missing.
+    pub cpu: u32,
+    /// How many are missing here.
+    pub lost: u64,
+    /// How many were lost so far, on all CPUs of this ring.
+    pub lost_total: u64,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// Kind `health`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Health {
+    /// What it is about.
+    pub topic: HealthTopic,
+    /// In words.
+    pub message: String,
+}
+
+/// What a health record is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HealthTopic {
+    /// All programs are attached and the gate is open.
+    Armed,
+    /// A function that this kernel cannot give.
+    Unavailable,
+    /// Something went wrong that the agent survives.
+    Degraded,
+    /// The agent ends and has detached everything.
+    Stopped,
+}
+
+/// Kind `summary`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Summary {
+    /// Events delivered to this stream.
+    pub events: u64,
+    /// Events that the kernel could not deliver: exact.
+    pub lost: u64,
+    /// How long the stream ran, s.
+    pub seconds: f64,
+    /// Events per second.
+    pub per_second: f64,
+}
+
+/// The JSON Schema of [`Record`].
+pub fn schema() -> Schema {
+    schema_for!(Record)
+}

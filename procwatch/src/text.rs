@@ -1,0 +1,199 @@
+//! Text that other processes chose: names, arguments, paths. It is hostile until shown through here.
+
+use std::{borrow::Cow, fmt};
+
+use procwatch_common::wire::COMM_LEN;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Serialize, Serializer};
+
+/// Bytes of foreign origin. Shown and serialised only in escaped form: printable UTF-8 as it is, a backslash as
+/// `\\`, control and format characters as `\n`, `\t`, `\x1b`, `\u{202e}`, and bytes that are no UTF-8 as `\xff`.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct Text(Box<[u8]>);
+
+impl Text {
+    /// Takes the bytes as they are.
+    pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The raw bytes, for comparison and for system calls, never for output.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().into())
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&escape(&self.0))
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", escape(&self.0))
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&escape(&self.0))
+    }
+}
+
+impl JsonSchema for Text {
+    fn schema_name() -> Cow<'static, str> {
+        "Text".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
+}
+
+/// A task's name as the kernel keeps it: at most 15 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Comm([u8; COMM_LEN]);
+
+impl Comm {
+    /// Takes the kernel's field, padded with zero.
+    pub const fn new(raw: [u8; COMM_LEN]) -> Self {
+        Self(raw)
+    }
+
+    /// The name without its padding.
+    pub fn as_bytes(&self) -> &[u8] {
+        until_zero(&self.0)
+    }
+}
+
+impl fmt::Display for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&escape(self.as_bytes()))
+    }
+}
+
+impl fmt::Debug for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", escape(self.as_bytes()))
+    }
+}
+
+impl Serialize for Comm {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&escape(self.as_bytes()))
+    }
+}
+
+impl JsonSchema for Comm {
+    fn schema_name() -> Cow<'static, str> {
+        "Comm".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
+}
+
+/// The bytes before the first zero, or all of them.
+pub fn until_zero(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    &bytes[..end]
+}
+
+/// Escapes as [`Text`] says. Borrows when there is nothing to escape.
+pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && text.chars().all(is_harmless)
+    {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(bytes.len() + 16);
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            escape_char(c, &mut out);
+        }
+        for byte in chunk.invalid() {
+            push_hex(*byte, &mut out);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Printable, and without effect on what stands around it.
+fn is_harmless(c: char) -> bool {
+    c != '\\' && !c.is_control() && !is_format(c)
+}
+
+fn escape_char(c: char, out: &mut String) {
+    match c {
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        c if c.is_ascii_control() => push_hex(c as u8, out),
+        c if is_harmless(c) => out.push(c),
+        c => out.extend(c.escape_unicode()),
+    }
+}
+
+fn push_hex(byte: u8, out: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.push_str("\\x");
+    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    out.push(char::from(DIGITS[usize::from(byte & 15)]));
+}
+
+/// Invisible characters that reorder or hide text: Unicode's format category (Cf), line and paragraph separators.
+const fn is_format(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+        | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn harmless_text_is_untouched() {
+        assert!(matches!(escape("python3 – naïve 日本".as_bytes()), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn hostile_text_is_escaped() {
+        assert_eq!(escape(b"a\x1b[2Jb"), "a\\x1b[2Jb");
+        assert_eq!(escape("x\u{202e}y".as_bytes()), "x\\u{202e}y");
+        assert_eq!(escape("x\u{2028}y\u{85}".as_bytes()), "x\\u{2028}y\\u{85}");
+        assert_eq!(escape(b"back\\slash\nline\xff"), "back\\\\slash\\nline\\xff");
+    }
+
+    #[test]
+    fn width_counts_the_escaped_form() {
+        assert_eq!(format!("{:6}|", Text::from("a\n")), "a\\n   |");
+    }
+
+    proptest! {
+        #[test]
+        fn never_a_control_character(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            prop_assert!(escape(&bytes).chars().all(|c| !c.is_control() && !is_format(c)));
+        }
+
+        #[test]
+        fn different_bytes_stay_different(
+            a in proptest::collection::vec(any::<u8>(), 0..8),
+            b in proptest::collection::vec(any::<u8>(), 0..8),
+        ) {
+            prop_assert_eq!(a == b, escape(&a) == escape(&b));
+        }
+    }
+}
