@@ -37,11 +37,11 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn stream(control: &Control, task: Task, old_tid: u32, binprm: *const u8) {
-    let Some(record) = EXEC_SCRATCH.get_ptr_mut(0) else { return };
+    let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(0) else { return };
     // SAFETY: this CPU's own scratch; tracepoint programs run without preemption and do not nest in themselves.
-    let record = unsafe { &mut *record };
+    let record = unsafe { &mut *scratch };
     let time_ns = emit::now_ns();
-    record.header = subject::header(Kind::Exec, time_ns, task, task.uids(), 1);
+    subject::describe(&raw mut record.header, Kind::Exec, time_ns, task, task.uids(), 1);
     record.old_tid = old_tid;
     // SAFETY: the helper bounds the copy by the buffer and checks the source.
     if unsafe { bpf_probe_read_kernel_str_bytes(binprm_filename(binprm), &mut record.filename) }.is_err() {
