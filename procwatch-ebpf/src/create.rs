@@ -55,7 +55,9 @@ fn stream(control: &Control, kind: Kind, task: Task, clone_flags: u64, threads: 
     if !filter::wants(control, kind, task, uids) {
         return;
     }
-    let Some(mut slot) = emit::stream::<Created>() else { return };
+    let Some(mut slot) = emit::stream::<Created>() else {
+        return;
+    };
     let time_ns = emit::now_ns();
     let creator = bpf_get_current_pid_tgid();
     let record = slot.record();

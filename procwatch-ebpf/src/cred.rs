@@ -3,11 +3,7 @@
 //! The best hook is `commit_creds`, which needs BPF trampolines. Where the kernel refuses those, a change is noticed
 //! when the process next makes a child, runs a program or ends.
 
-use aya_ebpf::{
-    helpers::generated::bpf_get_current_task_btf,
-    macros::fentry,
-    programs::FEntryContext,
-};
+use aya_ebpf::{helpers::generated::bpf_get_current_task_btf, macros::fentry, programs::FEntryContext};
 use procwatch_common::{
     policy::Control,
     wire::{Kind, Trigger, UidChange},
@@ -85,12 +81,21 @@ fn report(control: &Control, task: Task, old: Uids, new: Uids, trigger: Trigger)
     if !filter::wants(control, Kind::Uid, task, new) {
         return;
     }
-    let Some(mut slot) = emit::stream::<UidChange>() else { return };
+    let Some(mut slot) = emit::stream::<UidChange>() else {
+        return;
+    };
     let time_ns = emit::now_ns();
     let record = slot.record();
     // SAFETY: the record's own memory in the ring.
     unsafe {
-        subject::describe(&raw mut (*record).header, Kind::Uid, time_ns, task, new, task.live_threads());
+        subject::describe(
+            &raw mut (*record).header,
+            Kind::Uid,
+            time_ns,
+            task,
+            new,
+            task.live_threads(),
+        );
         (*record).old_uid = old.real;
         (*record).old_euid = old.effective;
         (*record).trigger = trigger as u32;

@@ -65,7 +65,9 @@ fn thread_ended(control: &Control, task: Task, live: u32) {
 
 #[inline(always)]
 fn stream(control: &Control, kind: Kind, task: Task, status: u32, live: u32) {
-    let Some(mut slot) = emit::stream::<Exit>() else { return };
+    let Some(mut slot) = emit::stream::<Exit>() else {
+        return;
+    };
     let time_ns = emit::now_ns();
     let record = slot.record();
     // SAFETY: the record's own memory in the ring.
