@@ -1,5 +1,6 @@
 //! The agent of procwatch: from kernel records to decisions, and from decisions to verified outcomes.
 
+pub mod cgroup;
 pub mod event;
 pub mod record;
 pub mod text;

@@ -166,7 +166,10 @@ mod tests {
 
     #[test]
     fn harmless_text_is_untouched() {
-        assert!(matches!(escape("python3 – naïve 日本".as_bytes()), Cow::Borrowed(_)));
+        assert!(matches!(
+            escape("python3 – naïve 日本".as_bytes()),
+            Cow::Borrowed(_)
+        ));
     }
 
     #[test]
