@@ -1,7 +1,18 @@
 //! The agent of procwatch: from kernel records to decisions, and from decisions to verified outcomes.
 
+pub mod agent;
+pub mod cgroup;
+pub mod clock;
+pub mod config;
+pub mod convert;
 pub mod decode;
+pub mod detect;
 pub mod event;
+pub mod execute;
+pub mod inspect;
 pub mod kernel;
+pub mod lock;
 pub mod record;
+pub mod table;
 pub mod text;
+pub mod users;
