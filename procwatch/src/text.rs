@@ -1,6 +1,6 @@
 //! Text that other processes chose: names, arguments, paths. It is hostile until shown through here.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use procwatch_common::wire::COMM_LEN;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -9,11 +9,11 @@ use serde::{Serialize, Serializer};
 /// Bytes of foreign origin. Shown and serialised only in escaped form: printable UTF-8 as it is, a backslash as
 /// `\\`, control and format characters as `\n`, `\t`, `\x1b`, `\u{202e}`, and bytes that are no UTF-8 as `\xff`.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct Text(Box<[u8]>);
+pub struct Text(Arc<[u8]>);
 
 impl Text {
-    /// Takes the bytes as they are.
-    pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
+    /// Takes the bytes as they are. They are shared, not copied, when the text is cloned.
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
         Self(bytes.into())
     }
 
