@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::unistd::{Uid, User};
 
-use crate::workspace::Workspace;
+use crate::{exec, setup::Refusal, workspace::Workspace};
 
 /// Whether this process is root.
 pub(crate) fn is_root() -> bool {
@@ -61,14 +61,22 @@ pub(crate) fn cargo(workspace: &Workspace) -> Result<Command> {
     Ok(cargo)
 }
 
-/// The program `argv0` as root: directly when this process is root, else through sudo.
-pub(crate) fn as_root(program: &Path) -> Command {
+/// A command that runs `program` as root: directly when this process is root, else through sudo.
+pub(crate) fn as_root(program: &Path) -> Result<Command> {
     if is_root() {
-        return Command::new(program);
+        return Ok(Command::new(program));
+    }
+    if !exec::succeeds(Command::new("sudo").arg("--version")) {
+        let missing = "watching the kernel needs root, and there is no sudo".to_owned();
+        return Err(Refusal {
+            missing,
+            command: "su -c 'apt-get install sudo'   # or work as root".to_owned(),
+        }
+        .into());
     }
     let mut sudo = Command::new("sudo");
     sudo.arg("--").arg(program);
-    sudo
+    Ok(sudo)
 }
 
 /// Hands what root left in the target folder (this very program, built under `sudo cargo`) to the person who called.
