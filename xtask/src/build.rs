@@ -44,8 +44,19 @@ impl Profile {
 
 /// Sets up, builds everything and returns the path of the agent.
 pub(crate) fn run(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
+    programs(workspace)?;
+    agent(workspace, profile)
+}
+
+/// Sets up, builds the kernel programs and puts the object where the agent's build script finds it.
+pub(crate) fn programs(workspace: &Workspace) -> Result<()> {
     let bpf = setup::bpf(workspace)?;
-    build_programs(workspace, &bpf)?;
+    exec::run(&mut bpf_cargo(workspace, &bpf, &bpf.compiler.cargo, "build")?)?;
+    publish(workspace)
+}
+
+/// Builds the agent around the kernel programs that are there and returns its path.
+pub(crate) fn agent(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
     let mut cargo = caller::cargo(workspace)?;
     cargo.args(["build", "--package", "procwatch"]);
     if profile == Profile::Release {
@@ -53,12 +64,6 @@ pub(crate) fn run(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
     }
     exec::run(&mut cargo)?;
     Ok(workspace.target.join(profile.folder()).join("procwatch"))
-}
-
-/// Builds the kernel programs and puts the object where the agent's build script finds it.
-fn build_programs(workspace: &Workspace, bpf: &Bpf) -> Result<()> {
-    exec::run(&mut bpf_cargo(workspace, bpf, &bpf.compiler.cargo, "build")?)?;
-    publish(workspace)
 }
 
 /// `cargo SUBCOMMAND` for the kernel side, with all that says what is built for what.

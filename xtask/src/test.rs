@@ -14,7 +14,7 @@ use crate::{
     build::{self, Profile},
     caller, exec,
     report::{Counts, Skip},
-    setup, tools,
+    tools,
     workspace::Workspace,
 };
 
@@ -33,8 +33,9 @@ pub(crate) struct Options {
 
 /// Runs the tests that `options` ask for.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    tools::test_programs()?;
+    build::programs(workspace)?;
     if !options.live {
-        setup::bpf(workspace)?;
         unit(workspace, options.filter.as_deref())?;
     }
     if options.unit {
@@ -56,8 +57,7 @@ fn unit(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
 
 /// Runs the live tests, all of them even when one fails, and tells how many passed and which could not run.
 fn live(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
-    tools::test_programs()?;
-    let agent = build::run(workspace, Profile::Release)?;
+    let agent = build::agent(workspace, Profile::Release)?;
     let programs = test_programs(workspace)?;
     let skip_log = workspace.target.join("test-skips.log");
     fs::write(&skip_log, "").with_context(|| format!("cannot empty {}", skip_log.display()))?;
