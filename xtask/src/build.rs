@@ -114,5 +114,6 @@ fn publish(workspace: &Workspace) -> Result<()> {
     let draft = object.with_extension("o.new");
     fs::copy(&linked, &draft)
         .and_then(|_| fs::rename(&draft, &object))
-        .with_context(|| format!("cannot copy {} to {}", linked.display(), object.display()))
+        .with_context(|| format!("cannot copy {} to {}", linked.display(), object.display()))?;
+    caller::hand_over(&object)
 }

@@ -79,16 +79,15 @@ pub(crate) fn as_root(program: &Path) -> Result<Command> {
     Ok(sudo)
 }
 
-/// Hands what root left in the target folder (this very program, built under `sudo cargo`) to the person who called.
-pub(crate) fn hand_over_target(workspace: &Workspace) -> Result<()> {
-    match sudo_user()? {
-        Some(user) => hand_over(&workspace.target, &user),
-        None => Ok(()),
-    }
+/// Hands `path` and what is below it to the person who called, where it is root's by their `sudo`.
+///
+/// Root's are files that this program makes itself and, under `sudo cargo`, this very program.
+pub(crate) fn hand_over(path: &Path) -> Result<()> {
+    sudo_user()?.map_or(Ok(()), |user| give(path, &user))
 }
 
-/// Gives `path` and everything below it that is root's to `user`; links are not followed.
-fn hand_over(path: &Path, user: &User) -> Result<()> {
+/// Gives what is root's at `path` and below it to `user`; links are not followed.
+fn give(path: &Path, user: &User) -> Result<()> {
     let Ok(metadata) = fs::symlink_metadata(path) else {
         return Ok(());
     };
@@ -98,7 +97,7 @@ fn hand_over(path: &Path, user: &User) -> Result<()> {
     }
     if metadata.is_dir() {
         for entry in fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))? {
-            hand_over(&entry?.path(), user)?;
+            give(&entry?.path(), user)?;
         }
     }
     Ok(())

@@ -53,7 +53,7 @@ pub(crate) fn say(what: &str) {
 
 /// Finds or installs what building the kernel programs needs.
 pub(crate) fn bpf(workspace: &Workspace) -> Result<Bpf> {
-    caller::hand_over_target(workspace)?;
+    caller::hand_over(&workspace.target)?;
     let mut found = Toolchains::probe();
     if found.usable().is_none() {
         found = compiler::install(&found);

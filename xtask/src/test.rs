@@ -71,7 +71,7 @@ fn live(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
             failed.push(program.name.as_str());
         }
     }
-    caller::hand_over_target(workspace)?;
+    caller::hand_over(&workspace.target)?;
     let skips = Skip::parse_log(&fs::read_to_string(&skip_log)?);
     io::stdout().write_all(counts.summary(&skips).as_bytes())?;
     if !failed.is_empty() {

@@ -1,8 +1,8 @@
 //! Programs that tasks call: built into the target folder, or taken from the distribution.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{env, fs, path::PathBuf, process::Command};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{
     caller, compiler, exec,
@@ -27,7 +27,7 @@ pub(crate) fn bpf_linker(workspace: &Workspace) -> Result<PathBuf> {
         workspace,
         "bpf-linker",
         BPF_LINKER,
-        "links the kernel programs; ~75 s",
+        "links the kernel programs; ~40 s",
         &[],
     )
 }
@@ -66,8 +66,9 @@ fn built(workspace: &Workspace, name: &str, version: &str, why: &str, options: &
         ])
         .args(options);
     cargo.arg("--root").arg(workspace.tools());
-    // A folder of its own: another cargo may hold the lock of the workspace's.
-    cargo.env("CARGO_TARGET_DIR", workspace.tools().join("build"));
+    // Not in the workspace's own folder, where it would wait for another cargo, nor kept: it is large.
+    let build = workspace.tools().join("build");
+    cargo.env("CARGO_TARGET_DIR", &build);
     // They work for a second at a time: what counts is how long building them takes.
     for (key, value) in [
         ("OPT_LEVEL", "0"),
@@ -78,6 +79,7 @@ fn built(workspace: &Workspace, name: &str, version: &str, why: &str, options: &
         cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
     }
     exec::run(&mut cargo)?;
+    fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))?;
     Ok(tool)
 }
 
