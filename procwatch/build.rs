@@ -12,7 +12,14 @@ const OVERRIDE: &str = "PROCWATCH_BPF_OBJECT";
 /// What the object is made from, seen from the workspace's root.
 const SOURCES: [&str; 2] = ["procwatch-ebpf/src", "procwatch-common/src"];
 
-fn main() -> io::Result<()> {
+fn main() {
+    if let Err(error) = take_in() {
+        println!("cargo::error=cannot take in the kernel programs: {error}");
+    }
+}
+
+/// Finds the object and copies it to where the agent's sources include it from.
+fn take_in() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed={OVERRIDE}");
     println!("cargo::rerun-if-env-changed=CARGO_TARGET_DIR");
@@ -22,7 +29,7 @@ fn main() -> io::Result<()> {
         None => built_object(&root)?,
     };
     println!("cargo::rerun-if-changed={}", object.display());
-    let copy = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("procwatch.bpf.o");
+    let copy = Path::new(&env::var_os("OUT_DIR").unwrap_or_default()).join("procwatch.bpf.o");
     let bytes = fs::read(&object).map_err(|error| {
         io::Error::new(
             error.kind(),

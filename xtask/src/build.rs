@@ -1,6 +1,10 @@
 //! `cargo xtask build`: the kernel programs, then the agent that contains them.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -40,8 +44,19 @@ impl Profile {
 
 /// Sets up, builds everything and returns the path of the agent.
 pub(crate) fn run(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
+    programs(workspace)?;
+    agent(workspace, profile)
+}
+
+/// Sets up, builds the kernel programs and puts the object where the agent's build script finds it.
+pub(crate) fn programs(workspace: &Workspace) -> Result<()> {
     let bpf = setup::bpf(workspace)?;
-    build_programs(workspace, &bpf)?;
+    exec::run(&mut bpf_cargo(workspace, &bpf, &bpf.compiler.cargo, "build")?)?;
+    publish(workspace)
+}
+
+/// Builds the agent around the kernel programs that are there and returns its path.
+pub(crate) fn agent(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
     let mut cargo = caller::cargo(workspace)?;
     cargo.args(["build", "--package", "procwatch"]);
     if profile == Profile::Release {
@@ -51,26 +66,15 @@ pub(crate) fn run(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
     Ok(workspace.target.join(profile.folder()).join("procwatch"))
 }
 
-/// Builds the kernel programs and puts the object where the agent's build script finds it.
-fn build_programs(workspace: &Workspace, bpf: &Bpf) -> Result<()> {
-    let mut cargo = bpf_cargo(workspace, bpf, "build")?;
-    let link = format!("-Clinker={}", bpf.linker.display());
-    cargo.env(
-        "CARGO_ENCODED_RUSTFLAGS",
-        encode(&[&link, "-Cdebuginfo=2", "-Clink-arg=--btf", &arch_cfg()?]),
-    );
-    exec::run(&mut cargo)?;
-    publish(workspace)
-}
-
-/// Cargo for the kernel side, up to `subcommand` and the options that say what is built for what.
-pub(crate) fn bpf_cargo(workspace: &Workspace, bpf: &Bpf, subcommand: &str) -> Result<std::process::Command> {
-    let mut cargo = caller::command(&bpf.compiler.cargo)?;
+/// `cargo SUBCOMMAND` for the kernel side, with all that says what is built for what.
+pub(crate) fn bpf_cargo(workspace: &Workspace, bpf: &Bpf, cargo: &Path, subcommand: &str) -> Result<Command> {
+    let mut cargo = caller::command(cargo)?;
     cargo
         .current_dir(&workspace.root)
         .args([subcommand, "--package", "procwatch-ebpf"]);
     cargo.args(["--release", "--target", BPF_TARGET, "-Z", "build-std=core"]);
     cargo.env("CARGO_TARGET_DIR", workspace.bpf_target());
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags(bpf)?);
     // Named outright, or the first rustc on PATH would be taken. A wrapper of it knows nothing of this one.
     cargo
         .env("RUSTC", &bpf.compiler.rustc)
@@ -82,17 +86,12 @@ pub(crate) fn bpf_cargo(workspace: &Workspace, bpf: &Bpf, subcommand: &str) -> R
     Ok(cargo)
 }
 
-/// Tells the kernel side whose registers it reads.
-pub(crate) fn arch_cfg() -> Result<String> {
-    Ok(format!(
-        "--cfg=bpf_target_arch=\"{}\"",
-        toolchain::bpf_target_arch()?
-    ))
-}
-
-/// Compiler flags as cargo takes them whatever characters they contain.
-pub(crate) fn encode(flags: &[&str]) -> String {
-    flags.join("\u{1f}")
+/// Compiler flags of the kernel side, in the form that lets a path contain a space.
+fn rustflags(bpf: &Bpf) -> Result<String> {
+    let linker = format!("-Clinker={}", bpf.linker.display());
+    let arch = format!("--cfg=bpf_target_arch=\"{}\"", toolchain::bpf_target_arch()?);
+    // The BTF that the kernel wants is made by the linker out of the debug information.
+    Ok([&linker, "-Cdebuginfo=2", "-Clink-arg=--btf", &arch].join("\u{1f}"))
 }
 
 /// Copies the linked object to its published place when it was linked anew since.
@@ -115,5 +114,6 @@ fn publish(workspace: &Workspace) -> Result<()> {
     let draft = object.with_extension("o.new");
     fs::copy(&linked, &draft)
         .and_then(|_| fs::rename(&draft, &object))
-        .with_context(|| format!("cannot copy {} to {}", linked.display(), object.display()))
+        .with_context(|| format!("cannot copy {} to {}", linked.display(), object.display()))?;
+    caller::hand_over(&object)
 }

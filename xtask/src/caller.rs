@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::unistd::{Uid, User};
 
-use crate::workspace::Workspace;
+use crate::{exec, setup::Refusal, workspace::Workspace};
 
 /// Whether this process is root.
 pub(crate) fn is_root() -> bool {
@@ -61,26 +61,33 @@ pub(crate) fn cargo(workspace: &Workspace) -> Result<Command> {
     Ok(cargo)
 }
 
-/// The program `argv0` as root: directly when this process is root, else through sudo.
-pub(crate) fn as_root(program: &Path) -> Command {
+/// A command that runs `program` as root: directly when this process is root, else through sudo.
+pub(crate) fn as_root(program: &Path) -> Result<Command> {
     if is_root() {
-        return Command::new(program);
+        return Ok(Command::new(program));
+    }
+    if !exec::succeeds(Command::new("sudo").arg("--version")) {
+        let missing = "watching the kernel needs root, and there is no sudo".to_owned();
+        return Err(Refusal {
+            missing,
+            command: "su -c 'apt-get install sudo'   # or work as root".to_owned(),
+        }
+        .into());
     }
     let mut sudo = Command::new("sudo");
     sudo.arg("--").arg(program);
-    sudo
+    Ok(sudo)
 }
 
-/// Hands what root left in the target folder (this very program, built under `sudo cargo`) to the person who called.
-pub(crate) fn hand_over_target(workspace: &Workspace) -> Result<()> {
-    match sudo_user()? {
-        Some(user) => hand_over(&workspace.target, &user),
-        None => Ok(()),
-    }
+/// Hands `path` and what is below it to the person who called, where it is root's by their `sudo`.
+///
+/// Root's are files that this program makes itself and, under `sudo cargo`, this very program.
+pub(crate) fn hand_over(path: &Path) -> Result<()> {
+    sudo_user()?.map_or(Ok(()), |user| give(path, &user))
 }
 
-/// Gives `path` and everything below it that is root's to `user`; links are not followed.
-fn hand_over(path: &Path, user: &User) -> Result<()> {
+/// Gives what is root's at `path` and below it to `user`; links are not followed.
+fn give(path: &Path, user: &User) -> Result<()> {
     let Ok(metadata) = fs::symlink_metadata(path) else {
         return Ok(());
     };
@@ -90,7 +97,7 @@ fn hand_over(path: &Path, user: &User) -> Result<()> {
     }
     if metadata.is_dir() {
         for entry in fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))? {
-            hand_over(&entry?.path(), user)?;
+            give(&entry?.path(), user)?;
         }
     }
     Ok(())

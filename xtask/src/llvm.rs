@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
+    caller,
     toolchain::{Toolchain, Toolchains},
     workspace::Workspace,
 };
@@ -68,6 +69,7 @@ fn link_alone(workspace: &Workspace, library: &Path) -> Result<PathBuf> {
     // A link to an older library, or none at all.
     let _ = fs::remove_file(&link);
     symlink(library, &link).with_context(|| format!("cannot create {}", link.display()))?;
+    caller::hand_over(&folder)?;
     Ok(folder)
 }
 

@@ -8,12 +8,17 @@
 
 mod build;
 mod caller;
+mod compiler;
 mod exec;
+mod lint;
 mod llvm;
 mod packages;
+mod report;
 mod run;
 mod setup;
+mod test;
 mod toolchain;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
@@ -53,6 +58,10 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Run every test that can run on this machine
+    Test(test::Options),
+    /// Check the format, run clippy on both sides, hold dependencies against deny.toml
+    Lint,
 }
 
 fn main() -> ExitCode {
@@ -74,5 +83,7 @@ fn dispatch(task: &Task) -> anyhow::Result<()> {
         Task::Build { release } => build::run(&workspace, Profile::new(*release)).map(drop),
         Task::Run { arguments } => match run::run(&workspace, "run", arguments)? {},
         Task::Watch { arguments } => match run::run(&workspace, "watch", arguments)? {},
+        Task::Test(options) => test::run(&workspace, options),
+        Task::Lint => lint::run(&workspace),
     }
 }

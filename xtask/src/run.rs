@@ -14,6 +14,6 @@ use crate::{
 pub(crate) fn run(workspace: &Workspace, subcommand: &str, arguments: &[String]) -> Result<Infallible> {
     let agent = build::run(workspace, Profile::Release)?;
     Err(exec::replace(
-        caller::as_root(&agent).arg(subcommand).args(arguments),
+        caller::as_root(&agent)?.arg(subcommand).args(arguments),
     ))
 }

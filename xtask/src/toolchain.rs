@@ -10,6 +10,9 @@ use anyhow::{Context as _, Result};
 
 use crate::exec;
 
+/// What to call the nightly of rustup.
+const NIGHTLY: &str = "rustup's nightly";
+
 /// What rustc tells about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Version {
@@ -54,6 +57,11 @@ impl Toolchain {
         })
     }
 
+    /// Whether it is rustup's nightly.
+    pub(crate) fn is_nightly(&self) -> bool {
+        self.name == NIGHTLY
+    }
+
     /// Whether it can build the kernel side.
     pub(crate) fn is_usable(&self) -> bool {
         self.has_sources && self.version.rust >= minimum()
@@ -81,7 +89,7 @@ pub(crate) struct Toolchains {
 impl Toolchains {
     /// Looks at this machine.
     pub(crate) fn probe() -> Self {
-        let nightly = rustup_bin("nightly").and_then(|bin| Toolchain::probe("rustup's nightly", &bin));
+        let nightly = rustup_bin("nightly").and_then(|bin| Toolchain::probe(NIGHTLY, &bin));
         let folders = path_folders();
         let others = folders
             .iter()
@@ -157,7 +165,7 @@ pub(crate) fn bpf_target_arch() -> Result<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -179,7 +187,7 @@ mod tests {
         assert!(minimum() >= (1, 95) && minimum() < (2, 0));
     }
 
-    fn toolchain(name: &str, rust: (u32, u32), has_sources: bool) -> Toolchain {
+    pub(crate) fn toolchain(name: &str, rust: (u32, u32), has_sources: bool) -> Toolchain {
         let path = PathBuf::from("/none");
         let version = Version { rust, llvm: 22 };
         let (cargo, rustc) = (path.clone(), path.clone());
