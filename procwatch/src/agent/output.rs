@@ -1,6 +1,6 @@
 //! The way from encoded lines to standard output.
 
-use std::io;
+use std::{cell::RefCell, io, rc::Rc};
 
 use tokio::io::{AsyncWriteExt, Stdout, stdout};
 
@@ -19,8 +19,25 @@ pub enum Reader {
 /// Lines on their way out.
 #[derive(Debug)]
 pub struct Output {
-    waiting: Vec<u8>,
+    waiting: Lines,
+    /// The batch that is being written; kept for its memory.
+    batch: Vec<u8>,
     stdout: Stdout,
+}
+
+/// Where a sink writes its lines.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(Rc<RefCell<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Default for Output {
@@ -32,17 +49,17 @@ impl Default for Output {
 impl Output {
     /// Standard output.
     pub fn new() -> Self {
-        Self { waiting: Vec::new(), stdout: stdout() }
+        Self { waiting: Lines::default(), batch: Vec::new(), stdout: stdout() }
     }
 
-    /// Where lines are encoded.
-    pub const fn lines(&mut self) -> &mut Vec<u8> {
-        &mut self.waiting
+    /// For the sink.
+    pub fn lines(&self) -> Lines {
+        self.waiting.clone()
     }
 
     /// Whether so much waits that it must be written first.
-    pub const fn is_full(&self) -> bool {
-        self.waiting.len() >= BATCH_BYTES
+    pub fn is_full(&self) -> bool {
+        self.waiting.0.borrow().len() >= BATCH_BYTES
     }
 
     /// Writes what waits. Dropped half-way, the rest is lost: only to be given up when the agent ends.
@@ -50,14 +67,15 @@ impl Output {
     /// # Errors
     /// What the kernel says, but for a closed pipe.
     pub async fn flush(&mut self) -> io::Result<Reader> {
-        if self.waiting.is_empty() {
+        if self.waiting.0.borrow().is_empty() {
             return Ok(Reader::There);
         }
-        let written = match self.stdout.write_all(&self.waiting).await {
+        self.batch.clear();
+        std::mem::swap(&mut self.batch, &mut self.waiting.0.borrow_mut());
+        let written = match self.stdout.write_all(&self.batch).await {
             Ok(()) => self.stdout.flush().await,
             Err(error) => Err(error),
         };
-        self.waiting.clear();
         match written {
             Ok(()) => Ok(Reader::There),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),

@@ -281,5 +281,5 @@ fn is_outside(subject: &Subject, target: &ResolvedCgroup, from: &[ResolvedCgroup
     let Some(path) = std::str::from_utf8(path.as_bytes()).ok().and_then(|path| CgroupPath::parse(path).ok()) else {
         return false;
     };
-    !path.is_below(&target.path) && from.iter().any(|from| path.is_below(&from.path))
+    !path.is_within(&target.path) && from.iter().any(|from| path.is_within(&from.path))
 }

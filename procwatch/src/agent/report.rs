@@ -1,7 +1,5 @@
 //! Makes records of what was seen, decided and done, and hands them to the sink.
 
-use std::io;
-
 use super::{
     AgentError,
     output::{Output, Reader},
@@ -22,7 +20,7 @@ use crate::{
 pub struct Reporter {
     /// Knows clocks, users and cgroups.
     pub converter: Converter<CgroupNames>,
-    sink: Sink,
+    sink: Box<dyn Sink>,
     output: Output,
     written: u64,
 }
@@ -33,14 +31,17 @@ impl Reporter {
     /// # Errors
     /// When the clocks or the cgroup hierarchy cannot be read.
     pub fn new(format: Format, mount: &Mount) -> Result<Self, AgentError> {
+        let output = Output::new();
+        let mut sink = format.sink(output.lines());
+        sink.begin().map_err(AgentError::io("encoding a record"))?;
         Ok(Self {
             converter: Converter {
                 clock: Clock::new().map_err(AgentError::io("the system's clocks"))?,
                 users: UserNames::new(),
                 cgroups: CgroupNames::new(mount).map_err(AgentError::io("the cgroup2 mount"))?,
             },
-            sink: Sink::new(format),
-            output: Output::new(),
+            sink,
+            output,
             written: 0,
         })
     }
@@ -56,7 +57,7 @@ impl Reporter {
     }
 
     /// Whether the output must be flushed before more is taken from the rings.
-    pub const fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.output.is_full()
     }
 
@@ -136,6 +137,6 @@ impl Reporter {
     /// # Errors
     /// When it cannot be encoded.
     pub fn write(&mut self, record: &Record) -> Result<(), AgentError> {
-        self.sink.write(record, self.output.lines()).map_err(AgentError::io::<io::Error>("encoding a record"))
+        self.sink.write(record).map_err(AgentError::io("encoding a record"))
     }
 }

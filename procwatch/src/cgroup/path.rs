@@ -79,6 +79,18 @@ impl CgroupPath {
         }
     }
 
+    /// The cgroup of that name in this one. `name` is one of ours: it has no `/` and is no `.` or `..`.
+    #[must_use]
+    pub fn child(&self, name: &'static str) -> Self {
+        let separator = if self.0.is_empty() { "" } else { "/" };
+        Self(format!("{}{separator}{name}", self.0))
+    }
+
+    /// Whether it is `other` or below it.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.relative().starts_with(other.relative())
+    }
+
     /// Whether it is strictly below `other`.
     pub fn is_below(&self, other: &Self) -> bool {
         self != other && self.relative().starts_with(other.relative())
