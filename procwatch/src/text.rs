@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use procwatch_common::wire::COMM_LEN;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 /// Bytes of foreign origin. Shown and serialised only in escaped form: printable UTF-8 as it is, a backslash as
@@ -52,8 +52,8 @@ impl JsonSchema for Text {
         "Text".into()
     }
 
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        escaped_schema("Text that another process chose")
     }
 }
 
@@ -96,9 +96,19 @@ impl JsonSchema for Comm {
         "Comm".into()
     }
 
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        escaped_schema("A task's name, at most 15 bytes before escaping")
     }
+}
+
+fn escaped_schema(what: &str) -> Schema {
+    json_schema!({
+        "type": "string",
+        "description": format!(
+            "{what}, escaped: a backslash as \\\\, control and format characters as \\n, \\r, \\t, \\x1b or \\u{{202e}}, \
+             bytes that are no UTF-8 as \\xff. Unescaped once it is the original, byte by byte."
+        ),
+    })
 }
 
 /// The bytes before the first zero, or all of them.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::Mount;
-use crate::text::Text;
+use crate::{convert::CgroupPaths, text::Text};
 
 /// Paths that are remembered. All are forgotten when a further one comes: a machine has fewer cgroups than this.
 const CACHE: usize = 4096;
@@ -102,6 +102,12 @@ fn is_named_so(full: &Path, id: u64) -> bool {
 fn below(full: &Path, point: &Path) -> Option<Text> {
     let relative = full.strip_prefix(point).ok()?.as_os_str().as_bytes();
     Some(Text::new([b"/", relative].concat()))
+}
+
+impl CgroupPaths for CgroupNames {
+    fn path(&mut self, cgroup_id: u64) -> Option<Text> {
+        Self::path(self, cgroup_id)
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The subcommands.
 
-pub mod check;
 pub mod run;
 pub mod schema;
 pub mod watch;

@@ -48,7 +48,8 @@ struct Type {
     at: usize,
     name: u32,
     info: u32,
-    size_or_type: u32,
+    /// Its size, or the type it refers to.
+    refers: u32,
 }
 
 impl Type {
@@ -137,7 +138,7 @@ impl KernelTypes {
             at,
             name: u32_at(&self.data, at)?,
             info: u32_at(&self.data, at + 4)?,
-            size_or_type: u32_at(&self.data, at + 8)?,
+            refers: u32_at(&self.data, at + 8)?,
         })
     }
 
@@ -197,7 +198,7 @@ impl KernelTypes {
         for _ in 0..16 {
             match found.kind() {
                 KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
-                    found = self.by_id(found.size_or_type)?;
+                    found = self.by_id(found.refers)?;
                 }
                 _ => return Some(found),
             }
@@ -209,10 +210,10 @@ impl KernelTypes {
     pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
         let typedef = self.find(KIND_TYPEDEF, &format!("btf_trace_{name}"))?;
         let pointer = self
-            .by_id(typedef.size_or_type)
+            .by_id(typedef.refers)
             .filter(|found| found.kind() == KIND_PTR)?;
         let proto = self
-            .by_id(pointer.size_or_type)
+            .by_id(pointer.refers)
             .filter(|found| found.kind() == KIND_FUNC_PROTO)?;
         // The first parameter is the tracepoint's private data.
         proto.vlen().checked_sub(1)

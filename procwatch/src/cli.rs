@@ -1,0 +1,25 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{run::RunArgs, watch::WatchArgs};
+
+/// Watches, guards and places the processes of a Linux machine, from kernel events.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show every fork, exec, exit, thread and uid change as it happens
+    Watch(WatchArgs),
+    /// Run the agent: thread alerts, and placement of su'ed processes where the configuration says so
+    Run(RunArgs),
+    /// Print the JSON Schema of the lines that --json writes
+    Schema,
+}
