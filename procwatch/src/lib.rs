@@ -4,6 +4,7 @@ pub mod clock;
 pub mod convert;
 pub mod decode;
 pub mod event;
+pub mod filter;
 pub mod record;
 #[cfg(test)]
 mod samples;

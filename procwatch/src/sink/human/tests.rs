@@ -51,12 +51,12 @@ fn exec(command: Command) -> Body {
     })
 }
 
-fn exit(code: Option<u8>, signal: Option<u32>, core: bool) -> Exit {
+fn exit(code: Option<u8>, signal: Option<u32>, dumped: bool) -> Exit {
     Exit {
         process: samples::process(),
         code,
         signal,
-        core,
+        core: dumped,
         lived_ns: 312_000,
     }
 }
