@@ -56,6 +56,10 @@ pub struct Control {
     pub stream_wake_bytes: u64,
     /// For [`FILTER_CGROUP`].
     pub cgroup: CgroupCell,
+    /// 1 when a program on `commit_creds` sees credential changes; else they are noticed at a task's next event.
+    pub cred_hook: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// Where the processes of one uid belong, and where they may be taken from.

@@ -55,16 +55,18 @@ fn stream(control: &Control, kind: Kind, task: Task, clone_flags: u64, threads: 
     if !filter::wants(control, kind, task, uids) {
         return;
     }
+    let Some(mut slot) = emit::stream::<Created>() else {
+        return;
+    };
     let time_ns = emit::now_ns();
     let creator = bpf_get_current_pid_tgid();
-    emit::stream(control, time_ns, |record: *mut Created| {
-        let created = Created {
-            header: subject::header(kind, time_ns, task, uids, threads),
-            clone_flags,
-            creator_tgid: (creator >> 32) as u32,
-            creator_tid: creator as u32,
-        };
-        // SAFETY: the record's own memory in the ring.
-        unsafe { record.write(created) };
-    });
+    let record = slot.record();
+    // SAFETY: the record's own memory in the ring.
+    unsafe {
+        subject::describe(&raw mut (*record).header, kind, time_ns, task, uids, threads);
+        (*record).clone_flags = clone_flags;
+        (*record).creator_tgid = (creator >> 32) as u32;
+        (*record).creator_tid = creator as u32;
+    }
+    slot.send_batched(control, time_ns);
 }

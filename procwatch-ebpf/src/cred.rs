@@ -3,11 +3,7 @@
 //! The best hook is `commit_creds`, which needs BPF trampolines. Where the kernel refuses those, a change is noticed
 //! when the process next makes a child, runs a program or ends.
 
-use aya_ebpf::{
-    helpers::generated::bpf_get_current_task_btf,
-    macros::fentry,
-    programs::FEntryContext,
-};
+use aya_ebpf::{helpers::generated::bpf_get_current_task_btf, macros::fentry, programs::FEntryContext};
 use procwatch_common::{
     policy::Control,
     wire::{Kind, Trigger, UidChange},
@@ -16,7 +12,7 @@ use procwatch_common::{
 use crate::{
     emit, filter,
     kernel::{Task, Uids, uids_of},
-    maps::{UIDS, control, cred_hook},
+    maps::{UIDS, control},
     place, subject,
 };
 
@@ -38,7 +34,7 @@ pub(crate) fn commit_creds(ctx: FEntryContext) -> i32 {
 
 #[inline(always)]
 fn tracks(control: &Control) -> bool {
-    !cred_hook() && filter::listening(control, Kind::Uid)
+    control.cred_hook == 0 && filter::listening(control, Kind::Uid)
 }
 
 /// A child begins with its creator's uids; the creator's own may have changed meanwhile.
@@ -85,16 +81,25 @@ fn report(control: &Control, task: Task, old: Uids, new: Uids, trigger: Trigger)
     if !filter::wants(control, Kind::Uid, task, new) {
         return;
     }
+    let Some(mut slot) = emit::stream::<UidChange>() else {
+        return;
+    };
     let time_ns = emit::now_ns();
-    emit::stream(control, time_ns, |record: *mut UidChange| {
-        let change = UidChange {
-            header: subject::header(Kind::Uid, time_ns, task, new, task.live_threads()),
-            old_uid: old.real,
-            old_euid: old.effective,
-            trigger: trigger as u32,
-            pad: 0,
-        };
-        // SAFETY: the record's own memory in the ring.
-        unsafe { record.write(change) };
-    });
+    let record = slot.record();
+    // SAFETY: the record's own memory in the ring.
+    unsafe {
+        subject::describe(
+            &raw mut (*record).header,
+            Kind::Uid,
+            time_ns,
+            task,
+            new,
+            task.live_threads(),
+        );
+        (*record).old_uid = old.real;
+        (*record).old_euid = old.effective;
+        (*record).trigger = trigger as u32;
+        (*record).pad = 0;
+    }
+    slot.send_batched(control, time_ns);
 }

@@ -3,7 +3,7 @@
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns},
-    maps::RingBuf,
+    maps::ring_buf::{RingBuf, RingBufEntry},
 };
 use procwatch_common::{
     policy::Control,
@@ -46,38 +46,60 @@ pub(crate) fn stats() -> Option<&'static mut Stats> {
     STATS.get_ptr_mut(0).map(|stats| unsafe { &mut *stats })
 }
 
-/// Puts one record on the stream. `fill` writes the whole record but for the header's `seq` and `cpu`.
-#[inline(always)]
-pub(crate) fn stream<T: Record>(control: &Control, time_ns: u64, fill: impl FnOnce(*mut T)) {
-    if let Some(stats) = stats() {
-        put(&STREAM, &mut stats.stream, || stream_wakeup(control, time_ns), fill);
+/// A record under way: reserved in its ring and numbered, still to be filled and sent.
+pub(crate) struct Slot<T: Record> {
+    entry: RingBufEntry<T>,
+    count: &'static mut RingCount,
+    seq: u64,
+}
+
+impl<T: Record> Slot<T> {
+    /// Where the record lies, for the caller to fill but for the header's `seq` and `cpu`.
+    #[inline(always)]
+    pub(crate) fn record(&mut self) -> *mut T {
+        self.entry.as_mut_ptr()
+    }
+
+    /// Sends a record of the stream.
+    #[inline(always)]
+    pub(crate) fn send_batched(self, control: &Control, time_ns: u64) {
+        self.send(stream_wakeup(control, time_ns));
+    }
+
+    /// Sends a record and wakes the agent.
+    #[inline(always)]
+    pub(crate) fn send_now(self) {
+        self.send(u64::from(BPF_RB_FORCE_WAKEUP));
+    }
+
+    #[inline(always)]
+    fn send(mut self, wakeup: u64) {
+        stamp(self.entry.as_mut_ptr().cast(), self.seq);
+        self.entry.submit(wakeup);
+        self.count.sent += 1;
     }
 }
 
-/// Puts one record on the urgent ring and wakes the agent.
+/// Room on the stream. A full ring is counted.
 #[inline(always)]
-pub(crate) fn urgent<T: Record>(fill: impl FnOnce(*mut T)) {
-    if let Some(stats) = stats() {
-        put(&URGENT, &mut stats.urgent, || u64::from(BPF_RB_FORCE_WAKEUP), fill);
-    }
+pub(crate) fn stream<T: Record>() -> Option<Slot<T>> {
+    reserve(&STREAM, &mut stats()?.stream)
+}
+
+/// Room on the urgent ring. A full ring is counted.
+#[inline(always)]
+pub(crate) fn urgent<T: Record>() -> Option<Slot<T>> {
+    reserve(&URGENT, &mut stats()?.urgent)
 }
 
 #[inline(always)]
-fn put<T: Record>(
-    ring: &RingBuf,
-    count: &mut RingCount,
-    wakeup: impl FnOnce() -> u64,
-    fill: impl FnOnce(*mut T),
-) {
+fn reserve<T: Record>(ring: &RingBuf, count: &'static mut RingCount) -> Option<Slot<T>> {
     let seq = count.sent + count.lost;
-    let Some(mut slot) = ring.reserve::<T>(0) else {
+    let Some(entry) = ring.reserve::<T>(0) else {
         count.lost += 1;
-        return;
+        return None;
     };
-    fill(slot.as_mut_ptr());
-    stamp(slot.as_mut_ptr().cast(), seq);
-    slot.submit(wakeup());
-    count.sent += 1;
+    Some(Slot { entry, count, seq })
 }
 
 /// Puts `len` bytes that begin with a header on the stream: for records of varying length.
@@ -88,7 +110,10 @@ pub(crate) fn stream_bytes(control: &Control, time_ns: u64, header: *mut Header,
     stamp(header, count.sent + count.lost);
     // SAFETY: the caller's buffer starts with the header and holds `len` bytes, which the verifier checks.
     let bytes = unsafe { core::slice::from_raw_parts(header.cast::<u8>(), len) };
-    if STREAM.output::<[u8]>(bytes, stream_wakeup(control, time_ns)).is_ok() {
+    if STREAM
+        .output::<[u8]>(bytes, stream_wakeup(control, time_ns))
+        .is_ok()
+    {
         count.sent += 1;
     } else {
         count.lost += 1;

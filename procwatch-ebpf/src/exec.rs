@@ -1,10 +1,7 @@
 //! A process runs a new program.
 
 use aya_ebpf::{
-    helpers::{
-        bpf_probe_read_kernel_str_bytes,
-        generated::bpf_probe_read_user,
-    },
+    helpers::{bpf_probe_read_kernel_str_bytes, generated::bpf_probe_read_user},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
@@ -37,11 +34,13 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn stream(control: &Control, task: Task, old_tid: u32, binprm: *const u8) {
-    let Some(record) = EXEC_SCRATCH.get_ptr_mut(0) else { return };
+    let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(0) else {
+        return;
+    };
     // SAFETY: this CPU's own scratch; tracepoint programs run without preemption and do not nest in themselves.
-    let record = unsafe { &mut *record };
+    let record = unsafe { &mut *scratch };
     let time_ns = emit::now_ns();
-    record.header = subject::header(Kind::Exec, time_ns, task, task.uids(), 1);
+    subject::describe(&raw mut record.header, Kind::Exec, time_ns, task, task.uids(), 1);
     record.old_tid = old_tid;
     // SAFETY: the helper bounds the copy by the buffer and checks the source.
     if unsafe { bpf_probe_read_kernel_str_bytes(binprm_filename(binprm), &mut record.filename) }.is_err() {
@@ -49,7 +48,12 @@ fn stream(control: &Control, task: Task, old_tid: u32, binprm: *const u8) {
         emit::count_kernel_read_failed();
     }
     let len = read_argv(task, record);
-    emit::stream_bytes(control, time_ns, &raw mut record.header, core::mem::offset_of!(Exec, argv) + len);
+    emit::stream_bytes(
+        control,
+        time_ns,
+        &raw mut record.header,
+        core::mem::offset_of!(Exec, argv) + len,
+    );
 }
 
 /// Copies the arguments and returns how many bytes of them there are.
@@ -61,7 +65,11 @@ fn read_argv(task: Task, record: &mut Exec) -> usize {
     let Some(range) = task.arg_range() else { return 0 };
     let total = range.end.wrapping_sub(range.start);
     record.argv_total = total as u32;
-    let len = if total < ARGV_MAX as u64 { total as u32 } else { ARGV_MAX as u32 };
+    let len = if total < ARGV_MAX as u64 {
+        total as u32
+    } else {
+        ARGV_MAX as u32
+    };
     // SAFETY: the buffer has `ARGV_MAX` bytes, and `len` is at most that; the helper checks the source.
     if unsafe { bpf_probe_read_user(record.argv.as_mut_ptr().cast(), len, range.start as *const _) } != 0 {
         record.argv_unread = 1;

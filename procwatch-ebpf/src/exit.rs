@@ -65,15 +65,17 @@ fn thread_ended(control: &Control, task: Task, live: u32) {
 
 #[inline(always)]
 fn stream(control: &Control, kind: Kind, task: Task, status: u32, live: u32) {
+    let Some(mut slot) = emit::stream::<Exit>() else {
+        return;
+    };
     let time_ns = emit::now_ns();
-    emit::stream(control, time_ns, |record: *mut Exit| {
-        let exit = Exit {
-            header: subject::header(kind, time_ns, task, task.uids(), live),
-            thread_start_ns: task.start_ns(),
-            status,
-            pad: 0,
-        };
-        // SAFETY: the record's own memory in the ring.
-        unsafe { record.write(exit) };
-    });
+    let record = slot.record();
+    // SAFETY: the record's own memory in the ring.
+    unsafe {
+        subject::describe(&raw mut (*record).header, kind, time_ns, task, task.uids(), live);
+        (*record).thread_start_ns = task.start_ns();
+        (*record).status = status;
+        (*record).pad = 0;
+    }
+    slot.send_batched(control, time_ns);
 }

@@ -2,9 +2,7 @@
 
 use aya_ebpf::helpers::{bpf_get_current_comm, generated::bpf_get_current_ancestor_cgroup_id};
 use procwatch_common::{
-    policy::{
-        CgroupCell, Control, FILTER_CGROUP, FILTER_CHILDREN, FILTER_COMM, FILTER_PID, FILTER_UID,
-    },
+    policy::{CgroupCell, Control, FILTER_CGROUP, FILTER_CHILDREN, FILTER_COMM, FILTER_PID, FILTER_UID},
     wire::Kind,
 };
 

@@ -51,9 +51,18 @@ pub(crate) fn rose(control: &Control, task: Task, threads: u32) {
 /// Of all CPUs that see the crossing, the one whose insertion succeeds reports it.
 #[inline(always)]
 fn cross(control: &Control, task: Task, tgid: u32, threads: u32, index: usize) {
-    let key = CrossedKey { tgid, index: index as u32 };
+    let key = CrossedKey {
+        tgid,
+        index: index as u32,
+    };
     match CROSSED.insert(key, task.process_start_ns(), BPF_NOEXIST) {
-        Ok(()) => report(Kind::LevelCrossed, task, threads, control.levels[index], index as u32),
+        Ok(()) => report(
+            Kind::LevelCrossed,
+            task,
+            threads,
+            control.levels[index],
+            index as u32,
+        ),
         Err(EEXIST) => {}
         Err(_) => emit::count_state_full(),
     }
@@ -100,32 +109,48 @@ fn is_crossed(tgid: u32, index: u32) -> bool {
     unsafe { CROSSED.get(CrossedKey { tgid, index }) }.is_some()
 }
 
-/// Not inlined: one copy for all its callers keeps the programs small.
-#[inline(never)]
+#[inline(always)]
 fn report(kind: Kind, task: Task, threads: u32, level: u32, index: u32) {
-    emit::urgent(|record: *mut Level| {
-        // SAFETY: the record's own memory in the ring.
-        let record = unsafe { &mut *record };
-        record.header = subject::header(kind, emit::now_ns(), task, task.uids(), threads);
-        record.level = level;
-        record.index = index;
-        read_argv(task, record);
-    });
+    let Some(mut slot) = emit::urgent::<Level>() else {
+        return;
+    };
+    let record = slot.record();
+    // SAFETY: the record's own memory in the ring.
+    unsafe {
+        subject::describe(
+            &raw mut (*record).header,
+            kind,
+            emit::now_ns(),
+            task,
+            task.uids(),
+            threads,
+        );
+        (*record).level = level;
+        (*record).index = index;
+    }
+    read_argv(task, record);
+    slot.send_now();
 }
 
 #[inline(always)]
-fn read_argv(task: Task, record: &mut Level) {
-    record.argv_len = 0;
-    record.argv_total = 0;
-    let Some(range) = task.arg_range() else { return };
+fn read_argv(task: Task, record: *mut Level) {
+    let Some(range) = task.arg_range() else {
+        // SAFETY: the record's own memory in the ring.
+        unsafe { ((*record).argv_len, (*record).argv_total) = (0, 0) };
+        return;
+    };
     let total = range.end.wrapping_sub(range.start);
-    record.argv_total = total as u32;
-    let len = if total < ALERT_ARGV_MAX as u64 { total as u32 } else { ALERT_ARGV_MAX as u32 };
+    let mut len = if total < ALERT_ARGV_MAX as u64 {
+        total as u32
+    } else {
+        ALERT_ARGV_MAX as u32
+    };
     // SAFETY: the buffer has `ALERT_ARGV_MAX` bytes, and `len` is at most that; the helper checks the source. The
     // creator shares the address space of the process, so these are the process' arguments.
-    if unsafe { bpf_probe_read_user(record.argv.as_mut_ptr().cast(), len, range.start as *const _) } == 0 {
-        record.argv_len = len;
-    } else {
+    if unsafe { bpf_probe_read_user((&raw mut (*record).argv).cast(), len, range.start as *const _) } != 0 {
         emit::count_user_read_failed();
+        len = 0;
     }
+    // SAFETY: as above.
+    unsafe { ((*record).argv_len, (*record).argv_total) = (len, total as u32) };
 }

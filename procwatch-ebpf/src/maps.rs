@@ -18,10 +18,6 @@ static AGENT_TGID: u32 = 0;
 #[unsafe(no_mangle)]
 static EXIT_TELLS_GROUP_DEAD: u32 = 0;
 
-/// 1 when a program on `commit_creds` sees credential changes; else they are noticed at a task's next event.
-#[unsafe(no_mangle)]
-static CRED_HOOK: u32 = 0;
-
 /// Alerts and placements: few, and each wakes the agent.
 #[map]
 pub(crate) static URGENT: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
@@ -99,10 +95,4 @@ pub(crate) fn is_agent(tgid: u32) -> bool {
 pub(crate) fn exit_tells_group_dead() -> bool {
     // SAFETY: as above.
     unsafe { core::ptr::read_volatile(&raw const EXIT_TELLS_GROUP_DEAD) != 0 }
-}
-
-#[inline(always)]
-pub(crate) fn cred_hook() -> bool {
-    // SAFETY: as above.
-    unsafe { core::ptr::read_volatile(&raw const CRED_HOOK) != 0 }
 }

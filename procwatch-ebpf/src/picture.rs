@@ -2,10 +2,10 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_seq_write};
+use aya_ebpf::helpers::generated::bpf_seq_write;
 use procwatch_common::{picture::PictureEntry, wire::COMM_LEN};
 
-use crate::{emit, kernel::Task};
+use crate::{kernel::Task, subject};
 
 /// `struct bpf_iter__task` of the kernel.
 #[repr(C)]
@@ -27,7 +27,7 @@ pub(crate) fn task_picture(ctx: *const TaskIterContext) -> i32 {
         return 0;
     }
     let uids = task.uids();
-    let entry = PictureEntry {
+    let mut entry = PictureEntry {
         start_ns: task.start_ns(),
         cgroup_id: task.cgroup().id(),
         tgid: task.tgid(),
@@ -36,18 +36,16 @@ pub(crate) fn task_picture(ctx: *const TaskIterContext) -> i32 {
         euid: uids.effective,
         threads: task.live_threads(),
         kthread: u32::from(task.is_kernel_thread()),
-        comm: comm(task),
+        comm: [0; COMM_LEN],
     };
+    subject::comm_of(task, &raw mut entry.comm);
     // SAFETY: the seq file of this iteration, and an entry on the stack. A full buffer makes the kernel call again.
-    unsafe { bpf_seq_write((*meta).cast(), (&raw const entry).cast_mut().cast(), size_of::<PictureEntry>() as u32) };
+    unsafe {
+        bpf_seq_write(
+            (*meta).cast(),
+            (&raw const entry).cast_mut().cast(),
+            size_of::<PictureEntry>() as u32,
+        )
+    };
     0
-}
-
-#[inline(always)]
-fn comm(task: Task) -> [u8; COMM_LEN] {
-    // SAFETY: the helper checks the source.
-    unsafe { bpf_probe_read_kernel(task.comm_ptr().cast::<[u8; COMM_LEN]>()) }.unwrap_or_else(|_| {
-        emit::count_kernel_read_failed();
-        [0; COMM_LEN]
-    })
 }

@@ -62,16 +62,26 @@ fn comes_from(cell: &PlaceCell) -> bool {
 
 #[inline(always)]
 fn report(task: Task, uids: Uids, cell: &PlaceCell, trigger: Trigger) {
-    emit::urgent(|record: *mut Stray| {
-        let stray = Stray {
-            header: subject::header(Kind::Stray, emit::now_ns(), task, uids, task.live_threads()),
-            target_id: cell.target.id,
-            trigger: trigger as u32,
-            loginuid: task.loginuid(),
-            sessionid: task.sessionid(),
-            pad: 0,
-        };
-        // SAFETY: the record's own memory in the ring.
-        unsafe { record.write(stray) };
-    });
+    let Some(mut slot) = emit::urgent::<Stray>() else {
+        return;
+    };
+    let record = slot.record();
+    // SAFETY: the record's own memory in the ring.
+    unsafe {
+        let header = &raw mut (*record).header;
+        subject::describe(
+            header,
+            Kind::Stray,
+            emit::now_ns(),
+            task,
+            uids,
+            task.live_threads(),
+        );
+        (*record).target_id = cell.target.id;
+        (*record).trigger = trigger as u32;
+        (*record).loginuid = task.loginuid();
+        (*record).sessionid = task.sessionid();
+        (*record).pad = 0;
+    }
+    slot.send_now();
 }

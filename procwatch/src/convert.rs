@@ -1,13 +1,11 @@
 //! From an [`Event`] to the [`Record`] that shows it.
 
-use procwatch_common::wire::Trigger;
-
 use crate::{
     clock::Clock,
     event::{Argv, Body, BootTime, Event, ExitStatus, LevelChange, Subject},
     record::{
-        self, Alert, Ancestor, Cgroup, Cleared, Command, Exec, Exit, Fork, Process, Record, SeenAt, Severity,
-        Thread, Uid,
+        self, Alert, Ancestor, Cgroup, Cleared, Command, Exec, Exit, Fork, Process, Record, Severity, Thread,
+        Uid,
     },
     text::Text,
     users::UserNames,
@@ -125,7 +123,7 @@ impl<P: CgroupPaths> Converter<P> {
                 process: self.process(subject, lineage),
                 old_uid: change.old_uid,
                 old_euid: change.old_euid,
-                seen_at: seen_at(change.trigger),
+                seen_at: change.trigger.into(),
             }),
             Body::Cgroup(attach) => record::Body::Cgroup(Cgroup {
                 process: self.process_in(Some(attach.path), subject, lineage),
@@ -202,16 +200,6 @@ fn cleared(process: Process, change: &LevelChange) -> Cleared {
         severity: Severity::of_level(change.index),
         level: change.level,
         ended,
-    }
-}
-
-/// Where a process was noticed, as records name it.
-pub const fn seen_at(trigger: Trigger) -> SeenAt {
-    match trigger {
-        Trigger::Exec => SeenAt::Exec,
-        Trigger::Fork => SeenAt::Fork,
-        Trigger::Uid => SeenAt::CredentialChange,
-        Trigger::Exit => SeenAt::Exit,
     }
 }
 

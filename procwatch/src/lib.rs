@@ -1,14 +1,23 @@
 //! The agent of procwatch: from kernel records to decisions, and from decisions to verified outcomes.
 
+pub mod agent;
+pub mod cgroup;
 pub mod clock;
+pub mod config;
 pub mod convert;
 pub mod decode;
+pub mod detect;
 pub mod event;
+pub mod execute;
 pub mod filter;
+pub mod inspect;
+pub mod kernel;
+pub mod lock;
 pub mod record;
 #[cfg(test)]
 mod samples;
 pub mod schema;
 pub mod sink;
+pub mod table;
 pub mod text;
 pub mod users;

@@ -1,6 +1,7 @@
 //! What leaves the agent: one type, one schema.
 
 use jiff::Timestamp;
+use procwatch_common::wire::Trigger;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -184,6 +185,17 @@ pub enum SeenAt {
     Picture,
 }
 
+impl From<Trigger> for SeenAt {
+    fn from(trigger: Trigger) -> Self {
+        match trigger {
+            Trigger::Exec => Self::Exec,
+            Trigger::Fork => Self::Fork,
+            Trigger::Uid => Self::CredentialChange,
+            Trigger::Exit => Self::Exit,
+        }
+    }
+}
+
 /// Kind `cgroup`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Cgroup {
@@ -286,8 +298,6 @@ pub enum Mode {
 pub enum Verdict {
     /// It is moved.
     Move,
-    /// It is left where it is.
-    Leave,
 }
 
 /// Why. The list is closed: programs may match on it.
@@ -296,16 +306,6 @@ pub enum Verdict {
 pub enum Reason {
     /// Its uid has a rule and it is outside the rule's slice.
     OutsideSlice,
-    /// As before, but the mode is `observe`.
-    ObserveOnly,
-    /// It got inside before procwatch came to it.
-    AlreadyInside,
-    /// It is not below any of the rule's `from`.
-    NotFrom,
-    /// It changed its uids, or the kernel put another process in its place.
-    NoLongerMatches,
-    /// It ended before procwatch came to it.
-    Gone,
 }
 
 /// Kind `decision`.

@@ -166,7 +166,7 @@ fn placements() -> Vec<Body> {
         Body::Decision(Decision {
             process: stray.clone(),
             verdict: Verdict::Move,
-            reason: Reason::ObserveOnly,
+            reason: Reason::OutsideSlice,
             rule: "place[1] user=aimgr".into(),
             mode: Mode::Observe,
             target: "/user.slice/user-1003.slice".into(),

@@ -1,1 +1,89 @@
-fn main() {}
+//! Development tasks of procwatch: set up, build, run, test, lint.
+//!
+//! A new task is one file with a `run` function, one variant of [`Task`] and one arm in [`dispatch`].
+#![expect(
+    clippy::print_stderr,
+    reason = "a task talks to the person who started it; stdout stays free for what it starts"
+)]
+
+mod build;
+mod caller;
+mod compiler;
+mod exec;
+mod lint;
+mod llvm;
+mod packages;
+mod report;
+mod run;
+mod setup;
+mod test;
+mod toolchain;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{build::Profile, setup::Refusal, workspace::Workspace};
+
+/// Development tasks of procwatch.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+/// What can be asked for.
+#[derive(Subcommand)]
+enum Task {
+    /// Find or install what building the kernel programs needs
+    Setup,
+    /// Build the kernel programs and the agent that contains them
+    Build {
+        /// Build the agent with optimizations, as it is shipped
+        #[arg(long)]
+        release: bool,
+    },
+    /// Build all and run the agent as root on this machine
+    Run {
+        /// What comes after `procwatch run`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Build all and show, as root, what happens on this machine
+    Watch {
+        /// What comes after `procwatch watch`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Run every test that can run on this machine
+    Test(test::Options),
+    /// Check the format, run clippy on both sides, hold dependencies against deny.toml
+    Lint,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(&cli.task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(if error.is::<Refusal>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// Runs one task.
+fn dispatch(task: &Task) -> anyhow::Result<()> {
+    let workspace = Workspace::locate()?;
+    match task {
+        Task::Setup => setup::bpf(&workspace).map(drop),
+        Task::Build { release } => build::run(&workspace, Profile::new(*release)).map(drop),
+        Task::Run { arguments } => match run::run(&workspace, "run", arguments)? {},
+        Task::Watch { arguments } => match run::run(&workspace, "watch", arguments)? {},
+        Task::Test(options) => test::run(&workspace, options),
+        Task::Lint => lint::run(&workspace),
+    }
+}

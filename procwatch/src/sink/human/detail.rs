@@ -177,11 +177,12 @@ fn add_cleared(cleared: &Cleared, line: &mut Line) {
 }
 
 fn add_decision(decision: &Decision, line: &mut Line) {
-    let reason = reason(decision.reason);
-    match (decision.verdict, decision.mode) {
-        (Verdict::Move, Mode::Observe) => line.add(format_args!("would move ({reason}) → ")),
-        (Verdict::Move, Mode::Enforce) => line.add(format_args!("move ({reason}) → ")),
-        (Verdict::Leave, _) => line.add(format_args!("leave ({reason}), target ")),
+    let verdict = match decision.verdict {
+        Verdict::Move => "move",
+    };
+    match decision.mode {
+        Mode::Observe => line.add(format_args!("would {verdict} (observe-only) → ")),
+        Mode::Enforce => line.add(format_args!("{verdict} ({}) → ", reason(decision.reason))),
     }
     line.words(&decision.target);
     line.push("  rule ");
@@ -256,11 +257,6 @@ const fn seen_at(seen_at: SeenAt) -> &'static str {
 const fn reason(reason: Reason) -> &'static str {
     match reason {
         Reason::OutsideSlice => "outside-slice",
-        Reason::ObserveOnly => "observe-only",
-        Reason::AlreadyInside => "already-inside",
-        Reason::NotFrom => "not-from",
-        Reason::NoLongerMatches => "no-longer-matches",
-        Reason::Gone => "gone",
     }
 }
 

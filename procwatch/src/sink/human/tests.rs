@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    record::{Ancestor, Command, Exec, Exit, Uid},
+    record::{Ancestor, Command, Decision, Exec, Exit, Mode, Uid},
     samples::{self, comm, command, record},
 };
 
@@ -189,6 +189,23 @@ fn an_exec_without_arguments_shows_its_file() {
             argv_cut_bytes: 0
         })),
         "/usr/bin/python3"
+    );
+}
+
+#[test]
+fn a_decision_that_is_carried_out_gives_its_reason() {
+    let mut shown = Vec::new();
+    for record in samples::all() {
+        if let Body::Decision(decision) = record.body {
+            shown.push(detail(Body::Decision(Decision {
+                mode: Mode::Enforce,
+                ..decision
+            })));
+        }
+    }
+    assert_eq!(
+        shown,
+        ["move (outside-slice) → /user.slice/user-1003.slice  rule place[1] user=aimgr"]
     );
 }
 

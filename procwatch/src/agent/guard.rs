@@ -1,0 +1,148 @@
+//! The loop of `run`: urgent records in, decisions and outcomes out.
+
+use procwatch_common::policy::{FLOOR_THREADS, MAX_LEVELS};
+
+use super::{AgentError, output::Reader, placing::Placer, report::Reporter, shutdown::Shutdown};
+use crate::{
+    config::Config,
+    detect::{Decision, Detector, levels::Levels},
+    event::Event,
+    kernel::{Kernel, RingReader, picture},
+    record::{HealthTopic, Ring},
+    table::ProcessTable,
+};
+
+/// The running agent.
+pub struct Guard {
+    kernel: Kernel,
+    urgent: RingReader,
+    levels: Levels,
+    placer: Placer,
+    report: Reporter,
+    /// What was known when the agent looked around last.
+    table: ProcessTable,
+}
+
+/// Writes the levels into the control cell.
+///
+/// # Errors
+/// When the kernel refuses the write.
+pub fn arm_levels(kernel: &mut Kernel, levels: &[u32]) -> Result<(), AgentError> {
+    debug_assert!(levels.len() <= MAX_LEVELS && levels.iter().all(|level| *level >= FLOOR_THREADS));
+    Ok(kernel.steer(|control| {
+        control.level_count = levels.len() as u32;
+        control.levels[..levels.len()].copy_from_slice(levels);
+        control.urgent = 1;
+    })?)
+}
+
+impl Guard {
+    /// Arms everything: from here on the kernel decides what wakes the agent.
+    ///
+    /// # Errors
+    /// When the kernel refuses something.
+    pub fn arm(
+        mut kernel: Kernel,
+        config: &Config,
+        placer: Placer,
+        report: Reporter,
+    ) -> Result<Self, AgentError> {
+        let urgent = kernel.urgent()?;
+        placer.arm(&mut kernel)?;
+        arm_levels(&mut kernel, &config.levels)?;
+        let levels = Levels::new(config.levels.clone());
+        Ok(Self { kernel, urgent, levels, placer, report, table: ProcessTable::new() })
+    }
+
+    /// Where it reports to.
+    pub const fn report(&mut self) -> &mut Reporter {
+        &mut self.report
+    }
+
+    /// Works until the order to end, or until nobody reads any more.
+    ///
+    /// # Errors
+    /// When the kernel side or the output fails.
+    pub async fn run(&mut self, shutdown: &mut Shutdown) -> Result<(), AgentError> {
+        self.look_around()?;
+        loop {
+            self.drain()?;
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => break,
+                reader = self.report.flush() => if reader? == Reader::Gone { break },
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => break,
+                ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
+            }
+        }
+        self.placer.tidy();
+        Ok(())
+    }
+
+    /// The picture of what runs: alerts for those above a level already, placement of those outside.
+    fn look_around(&mut self) -> Result<(), AgentError> {
+        let subjects: Vec<_> = self.kernel.picture()?.iter().map(picture::subject).collect();
+        self.table = ProcessTable::new();
+        self.table.add_picture(&subjects);
+        for subject in &subjects {
+            if let Some(alert) = self.levels.at_start(self.report.now(), subject)
+                && self.claim(&alert.event)?
+            {
+                self.report.alert(alert, None)?;
+            }
+        }
+        let mut later = Vec::new();
+        self.placer.look_around(&mut self.kernel, &mut self.urgent, &mut self.report, &mut later)?;
+        self.handle(later)
+    }
+
+    /// Marks all levels up to this one as told. False when the kernel side told of this one itself.
+    fn claim(&mut self, event: &Event) -> Result<bool, AgentError> {
+        let crate::event::Body::LevelCrossed(change) = &event.body else { return Ok(false) };
+        let mut first = false;
+        for index in 0..=change.index {
+            first = self.kernel.claim_crossing(event.subject.key(), index)?;
+        }
+        Ok(first)
+    }
+
+    fn drain(&mut self) -> Result<(), AgentError> {
+        let mut missed = false;
+        while let Some(taken) = self.urgent.next() {
+            if let (Some(missing), Ok(event)) = (taken.missing, &taken.event) {
+                missed = true;
+                self.report.loss(Ring::Urgent, event.cpu, missing, self.urgent.lost())?;
+            }
+            match taken.event {
+                Ok(event) => self.handle(vec![event])?,
+                Err(error) => self.report.health(HealthTopic::Degraded, error.to_string())?,
+            }
+        }
+        if missed { self.look_around() } else { Ok(()) }
+    }
+
+    /// Decides and acts. Acting may bring up further events, which are handled in their turn.
+    fn handle(&mut self, events: Vec<Event>) -> Result<(), AgentError> {
+        let mut waiting = std::collections::VecDeque::from(events);
+        while let Some(event) = waiting.pop_front() {
+            let mut decisions = self.levels.on(&event, &self.table);
+            decisions.extend(self.placer.placement.on(&event, &self.table));
+            for decision in decisions {
+                match decision {
+                    Decision::Alert(alert) => self.report.alert(alert, None)?,
+                    Decision::Cleared(event) => self.report.event(event, None)?,
+                    Decision::Place(place) => {
+                        let mut later = Vec::new();
+                        let Self { kernel, urgent, placer, report, .. } = self;
+                        placer.place(&place, kernel, urgent, report, &mut later)?;
+                        waiting.extend(later);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

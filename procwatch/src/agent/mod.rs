@@ -1,0 +1,63 @@
+//! What `run` and `watch` are made of: the loop's parts between the rings and the output.
+
+pub mod guard;
+pub mod output;
+pub mod placing;
+pub mod report;
+pub mod shutdown;
+
+use crate::kernel::KernelError;
+
+/// Why the agent cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The kernel side.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The caller may not do this.
+    #[error("procwatch {0} loads programs into the kernel and must run as root; use: sudo procwatch {0} …")]
+    NotRoot(&'static str),
+    /// The cgroup2 hierarchy.
+    #[error(transparent)]
+    Mount(#[from] crate::cgroup::MountError),
+    /// A slice.
+    #[error("{context}: {source}")]
+    Slice {
+        /// The rule or option that names it.
+        context: String,
+        /// What is wrong with it.
+        source: crate::cgroup::ResolveError,
+    },
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// Another agent runs.
+    #[error(transparent)]
+    Lock(#[from] crate::lock::LockError),
+    /// The command line.
+    #[error("{0}")]
+    Usage(String),
+    /// The system.
+    #[error("{what}: {source}")]
+    Io {
+        /// What failed.
+        what: &'static str,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+}
+
+impl AgentError {
+    /// For `map_err`: names what failed.
+    pub fn io<E: Into<std::io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::Io { what, source: source.into() }
+    }
+}
+
+/// Refuses callers who may not load programs.
+///
+/// # Errors
+/// [`AgentError::NotRoot`].
+pub fn require_root(command: &'static str) -> Result<(), AgentError> {
+    if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(AgentError::NotRoot(command)) }
+}

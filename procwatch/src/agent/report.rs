@@ -1,0 +1,142 @@
+//! Makes records of what was seen, decided and done, and hands them to the sink.
+
+use super::{
+    AgentError,
+    output::{Output, Reader},
+};
+use crate::{
+    cgroup::{CgroupNames, Mount},
+    clock::Clock,
+    convert::{AlertExtra, Converter, Extra},
+    detect::Alert,
+    event::{BootTime, Event},
+    inspect,
+    record::{Ancestor, Body, Health, HealthTopic, Loss, Record, Ring},
+    sink::{Format, Sink},
+    users::UserNames,
+};
+
+/// Everything leaves through here.
+pub struct Reporter {
+    /// Knows clocks, users and cgroups.
+    pub converter: Converter<CgroupNames>,
+    sink: Box<dyn Sink>,
+    output: Output,
+    written: u64,
+}
+
+impl Reporter {
+    /// Reports to standard output.
+    ///
+    /// # Errors
+    /// When the clocks or the cgroup hierarchy cannot be read.
+    pub fn new(format: Format, mount: &Mount) -> Result<Self, AgentError> {
+        let output = Output::new();
+        let mut sink = format.sink(output.lines());
+        sink.begin().map_err(AgentError::io("encoding a record"))?;
+        Ok(Self {
+            converter: Converter {
+                clock: Clock::new().map_err(AgentError::io("the system's clocks"))?,
+                users: UserNames::new(),
+                cgroups: CgroupNames::new(mount).map_err(AgentError::io("the cgroup2 mount"))?,
+            },
+            sink,
+            output,
+            written: 0,
+        })
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> BootTime {
+        self.converter.clock.now()
+    }
+
+    /// Events told so far.
+    pub const fn events(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether the output must be flushed before more is taken from the rings.
+    pub fn is_full(&self) -> bool {
+        self.output.is_full()
+    }
+
+    /// Writes out what was reported.
+    ///
+    /// # Errors
+    /// What the kernel says, but for a closed pipe.
+    pub async fn flush(&mut self) -> Result<Reader, AgentError> {
+        self.output.flush().await.map_err(AgentError::io("standard output"))
+    }
+
+    /// An event of the stream.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn event(&mut self, event: Event, lineage: Option<Vec<Ancestor>>) -> Result<(), AgentError> {
+        self.counted(event, Extra { lineage, ..Extra::default() })
+    }
+
+    /// A process at a level. Its executable is looked up now, while it lives.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn alert(&mut self, alert: Alert, lineage: Option<Vec<Ancestor>>) -> Result<(), AgentError> {
+        let Alert { event, at_start } = alert;
+        // Taken before anything else is done, or our own work would count.
+        let latency = self.now().since(event.time);
+        let alert = AlertExtra {
+            exe: inspect::exe(event.subject.key()),
+            latency_ns: (!at_start).then_some(latency),
+            at_start,
+        };
+        self.counted(event, Extra { lineage, alert })
+    }
+
+    fn counted(&mut self, event: Event, extra: Extra) -> Result<(), AgentError> {
+        match self.converter.record(event, extra) {
+            Some(record) => {
+                self.written += 1;
+                self.write(&record)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Missing records.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn loss(&mut self, ring: Ring, cpu: u32, lost: u64, lost_total: u64) -> Result<(), AgentError> {
+        let hint = match ring {
+            Ring::Stream => "a larger --ring-mib, fewer --kind, or a faster reader",
+            Ring::Urgent => "the state is repaired from the kernel's task iterator",
+        };
+        self.now_record(Body::Loss(Loss { ring, cpu, lost, lost_total, hint: hint.to_owned() }))
+    }
+
+    /// The agent's own state.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn health(&mut self, topic: HealthTopic, message: impl Into<String>) -> Result<(), AgentError> {
+        self.now_record(Body::Health(Health { topic, message: message.into() }))
+    }
+
+    /// Something that is so now.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn now_record(&mut self, body: Body) -> Result<(), AgentError> {
+        let record = self.converter.at(self.now(), body);
+        self.write(&record)
+    }
+
+    /// Any record.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn write(&mut self, record: &Record) -> Result<(), AgentError> {
+        self.sink.write(record).map_err(AgentError::io("encoding a record"))
+    }
+}

@@ -1,0 +1,93 @@
+//! `procwatch run`: the agent.
+
+use std::{path::PathBuf, time::Instant};
+
+use clap::Args;
+
+use crate::{
+    agent::{AgentError, guard::Guard, placing::Placer, report::Reporter, require_root, shutdown::Shutdown},
+    cgroup::Mount,
+    config::{self, Config},
+    execute::cgroupfs::CgroupFs,
+    kernel::{Kernel, Setup},
+    lock::{AGENT_LOCK, AgentLock},
+    record::{HealthTopic, Mode},
+    sink::Format,
+};
+
+/// The stream ring of `run`, bytes: nobody listens, so it is as small as it can be.
+const UNUSED_STREAM_BYTES: u32 = 4096;
+
+/// Arguments of `procwatch run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Configuration; without it /etc/procwatch/procwatch.toml and procwatch.d, or the built-in defaults
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Record decisions only, or carry them out; overrides the configuration
+    #[arg(long, value_name = "MODE")]
+    mode: Option<ModeArg>,
+
+    /// Write JSON lines (see `procwatch schema`)
+    #[arg(long)]
+    json: bool,
+}
+
+/// [`Mode`] on the command line.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ModeArg {
+    /// Nothing is touched
+    Observe,
+    /// Decisions are carried out
+    Enforce,
+}
+
+impl From<ModeArg> for Mode {
+    fn from(mode: ModeArg) -> Self {
+        match mode {
+            ModeArg::Observe => Self::Observe,
+            ModeArg::Enforce => Self::Enforce,
+        }
+    }
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start; nothing is changed then. Or when the kernel side or the output fails.
+pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
+    let begun = Instant::now();
+    let mut config = config::load(args.config.as_deref())?;
+    if let Some(mode) = args.mode {
+        config.mode = mode.into();
+    }
+    require_root("run")?;
+    let mount = Mount::find()?;
+    let placer = Placer::new(&config, &mount, Box::new(CgroupFs::new(&mount)))?;
+    let _lock = AgentLock::take(AGENT_LOCK.as_ref())?;
+    let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
+    let report = Reporter::new(Format::of(args.json), &mount)?;
+    let kernel = Kernel::load(Setup { stream_bytes: UNUSED_STREAM_BYTES })?;
+    let unavailable = kernel.unavailable().to_vec();
+
+    let mut guard = Guard::arm(kernel, &config, placer, report)?;
+    for what in unavailable {
+        guard.report().health(HealthTopic::Unavailable, what)?;
+    }
+    let armed = format!("armed in {} ms: {}", begun.elapsed().as_millis(), describe(&config));
+    guard.report().health(HealthTopic::Armed, armed)?;
+    guard.run(&mut shutdown).await?;
+    guard.stop().await
+}
+
+fn describe(config: &Config) -> String {
+    let levels: Vec<String> = config.levels.iter().map(ToString::to_string).collect();
+    let mode = match config.mode {
+        Mode::Observe => "observe",
+        Mode::Enforce => "enforce",
+    };
+    let rules: Vec<&str> = config.place.iter().map(|rule| rule.described.as_str()).collect();
+    let place = if rules.is_empty() { "none".to_owned() } else { rules.join(", ") };
+    format!("thread levels {}; placement {place}; mode {mode}", levels.join(" "))
+}

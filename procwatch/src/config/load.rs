@@ -1,0 +1,291 @@
+//! Finds, reads and layers the files.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::User;
+
+use super::{Config, ConfigError, Layer, Location, PlaceRule, Problem, UserLookup};
+
+/// Where the files are when none is named.
+pub const DEFAULT_FOLDER: &str = "/etc/procwatch";
+
+/// More than anyone writes by hand, bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// The configuration of this machine: of the file alone if one is given, else of `/etc/procwatch` as [`load_from`]
+/// says.
+///
+/// # Errors
+/// All that is wrong with all files.
+pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
+    match file {
+        Some(file) => layer(&[file.to_owned()], &system_users),
+        None => load_from(Path::new(DEFAULT_FOLDER), &system_users),
+    }
+}
+
+/// Built-in defaults, over them `folder/procwatch.toml` if it exists, over that `folder/procwatch.d/*.toml` by name.
+/// A later `mode` or `[[threads]]` replaces, a later `[[place]]` adds.
+///
+/// # Errors
+/// All that is wrong with all files.
+pub fn load_from(folder: &Path, users: &UserLookup<'_>) -> Result<Config, ConfigError> {
+    layer(&default_files(folder)?, users)
+}
+
+/// Whether anything but the built-in defaults would be read from `folder`, or would fail to.
+pub fn default_files_exist(folder: &Path) -> bool {
+    default_files(folder).map_or(true, |files| !files.is_empty())
+}
+
+/// Looks a user up in the system's user database.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub fn system_users(name: &str) -> Result<Option<u32>, String> {
+    match User::from_name(name) {
+        Ok(user) => Ok(user.map(|user| user.uid.as_raw())),
+        Err(errno) => Err(errno.desc().to_owned()),
+    }
+}
+
+fn default_files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let main = folder.join("procwatch.toml");
+    // A dangling link is there, and opening it will say what is wrong.
+    let mut files: Vec<PathBuf> = fs::symlink_metadata(&main)
+        .is_ok()
+        .then_some(main)
+        .into_iter()
+        .collect();
+    let drop_ins = folder.join("procwatch.d");
+    files.extend(drop_ins_in(&drop_ins).map_err(|error| of_file(&drop_ins, &error))?);
+    Ok(files)
+}
+
+fn drop_ins_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn layer(files: &[PathBuf], users: &UserLookup<'_>) -> Result<Config, ConfigError> {
+    let mut config = Config {
+        files: files.to_owned(),
+        ..Config::default()
+    };
+    let mut problems = Vec::new();
+    for file in files {
+        let parsed = read(file).map_err(|problem| vec![problem]);
+        match parsed.and_then(|text| Layer::parse(file, &text, users)) {
+            Ok(layer) => problems.extend(add(&mut config, layer)),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(ConfigError { problems })
+    }
+}
+
+/// Lays one file over those before it. Two rules for one uid contradict each other, wherever they stand.
+fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
+    config.mode = layer.mode.unwrap_or(config.mode);
+    if let Some(levels) = layer.levels {
+        config.levels = levels;
+    }
+    let mut problems = Vec::new();
+    for rule in layer.place {
+        match config.place.iter().find(|earlier| earlier.uid == rule.uid) {
+            Some(earlier) => problems.push(second_rule(&rule, earlier)),
+            None => config.place.push(rule),
+        }
+    }
+    problems
+}
+
+fn second_rule(rule: &PlaceRule, earlier: &PlaceRule) -> Problem {
+    let (field, _) = rule.described.split_once(' ').unwrap_or((&rule.described, ""));
+    Problem {
+        at: rule.location.clone(),
+        field: field.to_owned(),
+        what: format!(
+            "a second rule for uid {}; the first is at {}, keep one",
+            rule.uid, earlier.location
+        ),
+    }
+}
+
+fn read(file: &Path) -> Result<String, Problem> {
+    let mut bytes = Vec::new();
+    let opened = File::open(file).and_then(|opened| {
+        if opened.metadata()?.is_dir() {
+            Err(io::ErrorKind::IsADirectory.into())
+        } else {
+            Ok(opened)
+        }
+    });
+    opened
+        .and_then(|opened| opened.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|error| of_file(file, &error))?;
+    let problem = |line, what: &str| Problem {
+        at: Location {
+            file: file.to_owned(),
+            line,
+        },
+        field: String::new(),
+        what: what.to_owned(),
+    };
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(problem(
+            None,
+            "is larger than 1 MiB; a configuration is a few lines",
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.split(|byte| *byte == b'\n').count();
+        problem(Some(line), "is not UTF-8 text; save it as UTF-8")
+    })
+}
+
+fn of_file(file: &Path, error: &io::Error) -> Problem {
+    let what = match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file; check the name".to_owned(),
+        io::ErrorKind::IsADirectory => "is a directory; name a TOML file".to_owned(),
+        io::ErrorKind::PermissionDenied => "may not be read by this user; run as root".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    };
+    Problem {
+        at: Location::of_file(file),
+        field: String::new(),
+        what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Mode;
+
+    /// A folder like /etc/procwatch with these files.
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("procwatch.d")).unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    fn users(name: &str) -> Result<Option<u32>, String> {
+        Err(format!("these tests name nobody, not even {name}"))
+    }
+
+    fn messages(result: Result<Config, ConfigError>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nothing_there_is_the_default() {
+        let empty = tempfile::tempdir().unwrap();
+        assert_eq!(load_from(empty.path(), &users).unwrap(), Config::default());
+        assert!(!default_files_exist(empty.path()));
+        assert!(!default_files_exist(&empty.path().join("no/such")));
+    }
+
+    #[test]
+    fn later_files_replace_modes_and_levels_and_add_rules() {
+        let folder = folder(&[
+            (
+                "procwatch.toml",
+                "mode='enforce'\n[[threads]]\nlevels=[40]\n[[place]]\nuid=1\nslice='a.slice'\n",
+            ),
+            ("procwatch.d/20.toml", "mode='observe'\n"),
+            (
+                "procwatch.d/10.toml",
+                "mode='enforce'\n[[threads]]\nlevels=[50]\n[[place]]\nuid=2\nslice='b.slice'\n",
+            ),
+            ("procwatch.d/30.conf", "nonsense"),
+            ("procwatch.d/.40.toml", "nonsense"),
+        ]);
+        let config = load_from(folder.path(), &users).unwrap();
+        assert_eq!((config.mode, config.levels), (Mode::Observe, vec![50]));
+        assert_eq!(
+            config.place.iter().map(|rule| rule.uid).collect::<Vec<_>>(),
+            [1, 2]
+        );
+        assert_eq!(config.files.len(), 3);
+        assert!(default_files_exist(folder.path()));
+    }
+
+    #[test]
+    fn all_files_are_reported_and_a_uid_has_one_rule() {
+        let folder = folder(&[
+            ("procwatch.toml", "[[place]]\nuid=7\nslice='a.slice'\n"),
+            ("procwatch.d/1.toml", "mod='x'\n"),
+            ("procwatch.d/2.toml", "\n[[place]]\nuid=7\nslice='b.slice'\n"),
+        ]);
+        let text = messages(load_from(folder.path(), &users));
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].contains("1.toml:1: mod: unknown key"), "{text}");
+        assert!(
+            lines[1].contains("2.toml:2: place[1]: a second rule for uid 7; the first is at "),
+            "{text}"
+        );
+        assert!(lines[1].contains("procwatch.toml:1, keep one"), "{text}");
+    }
+
+    #[test]
+    fn files_that_are_none() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        fs::write(path("big.toml"), " ".repeat(1 + (1 << 20))).unwrap();
+        fs::write(path("latin1.toml"), b"# one\n# gr\xfc\xdfe\n").unwrap();
+        for (name, part) in [
+            ("missing.toml", "missing.toml: there is no such file"),
+            ("", "is a directory"),
+            ("big.toml", "big.toml: is larger than 1 MiB"),
+            ("latin1.toml", "latin1.toml:2: is not UTF-8"),
+        ] {
+            let text = messages(load(Some(&path(name))));
+            assert!(text.contains(part), "{text}");
+        }
+        fs::write(path("full.toml"), " ".repeat(1 << 20)).unwrap();
+        assert!(load(Some(&path("full.toml"))).is_ok());
+    }
+
+    #[test]
+    fn a_drop_in_that_is_a_directory_or_a_dangling_link_is_said() {
+        let folder = folder(&[]);
+        fs::create_dir(folder.path().join("procwatch.d/x.toml")).unwrap();
+        std::os::unix::fs::symlink("/no/such", folder.path().join("procwatch.toml")).unwrap();
+        let text = messages(load_from(folder.path(), &users));
+        assert!(text.contains("procwatch.toml: there is no such file"), "{text}");
+        assert!(text.contains("x.toml: is a directory"), "{text}");
+    }
+
+    #[test]
+    fn the_system_knows_root_and_not_a_stranger() {
+        assert_eq!(system_users("root"), Ok(Some(0)));
+        assert_eq!(system_users("no-such-user-here"), Ok(None));
+    }
+}

@@ -1,0 +1,61 @@
+//! What the agent is told to do: built-in defaults, then files, then the command line.
+
+mod error;
+mod load;
+mod read;
+mod rules;
+
+use std::path::PathBuf;
+
+pub use error::{ConfigError, Location, Problem};
+pub use load::{DEFAULT_FOLDER, default_files_exist, load, load_from, system_users};
+pub use rules::Layer;
+
+use crate::{cgroup::SliceRef, record::Mode};
+
+/// Thread counts that raise an alert when nothing else is said.
+pub const DEFAULT_LEVELS: [u32; 4] = [80, 100, 500, 1000];
+
+/// Finds the uid of a user name: `None` when there is no such user, an error in words when that cannot be known.
+pub type UserLookup<'a> = dyn Fn(&str) -> Result<Option<u32>, String> + 'a;
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Whether decisions are carried out.
+    pub mode: Mode,
+    /// Thread counts that raise an alert: one to four, rising, none below the floor.
+    pub levels: Vec<u32>,
+    /// Where processes of which uid belong: at most one rule for a uid, none for root.
+    pub place: Vec<PlaceRule>,
+    /// The files that were read, in their order; none when all is built in.
+    pub files: Vec<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Observe,
+            levels: DEFAULT_LEVELS.to_vec(),
+            place: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+}
+
+/// Processes of one uid belong in one slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaceRule {
+    /// Whose processes; never 0.
+    pub uid: u32,
+    /// The user's name, raw, when the rule was written with one.
+    pub user: Option<String>,
+    /// Where they belong.
+    pub slice: SliceRef,
+    /// They are taken from in and below these only: one to four, none in or below `slice`.
+    pub from: Vec<SliceRef>,
+    /// The rule in words, escaped: `place[1] user=aimgr`, counted from 1 in its file.
+    pub described: String,
+    /// Where it is written.
+    pub location: Location,
+}

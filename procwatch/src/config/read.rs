@@ -1,0 +1,195 @@
+//! Takes TOML values apart and notes all that is wrong with them, each with its line.
+
+use std::{fmt::Display, ops::Range, path::Path};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::error::{Location, Problem, quote};
+
+/// The text of a file and what was found wrong in it.
+pub(super) struct Reader<'a> {
+    file: &'a Path,
+    /// Byte at which each line begins.
+    lines: Vec<usize>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(file: &'a Path, text: &str) -> Self {
+        let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            file,
+            lines: [0].into_iter().chain(breaks).collect(),
+            problems: Vec::new(),
+        }
+    }
+
+    pub(super) fn at(&self, span: &Range<usize>) -> Location {
+        let line = self.lines.partition_point(|begin| *begin <= span.start);
+        Location {
+            file: self.file.to_owned(),
+            line: Some(line),
+        }
+    }
+
+    /// Notes a problem.
+    pub(super) fn bad(&mut self, span: &Range<usize>, field: impl Into<String>, what: impl Into<String>) {
+        let at = self.at(span);
+        self.problems.push(Problem {
+            at,
+            field: field.into(),
+            what: what.into(),
+        });
+    }
+
+    /// What was noted, by line, each once.
+    pub(super) fn finish(mut self) -> Vec<Problem> {
+        self.problems.sort_by(|a, b| a.at.cmp(&b.at));
+        self.problems.dedup();
+        self.problems
+    }
+
+    /// Notes every key of `table` that is not in `known`.
+    pub(super) fn check_keys(&mut self, table: &DeTable<'_>, prefix: &str, known: &[&str]) {
+        for key in table.keys() {
+            let name = key.get_ref();
+            if !known.contains(&&**name) {
+                let advice = nearest(name, known).map(|near| format!("; did you mean \"{near}\"?"));
+                let what = format!(
+                    "unknown key{} (known: {})",
+                    advice.unwrap_or_default(),
+                    known.join(", ")
+                );
+                self.bad(&key.span(), format!("{prefix}{}", cut(name)), what);
+            }
+        }
+    }
+
+    /// Notes that a value has the wrong type.
+    pub(super) fn wrong_type(&mut self, value: &Spanned<DeValue<'_>>, field: &str, right: impl Display) {
+        let what = format!("is {}; right is {right}", kind(value.get_ref()));
+        self.bad(&value.span(), field, what);
+    }
+
+    /// The value as text.
+    pub(super) fn text<'t>(
+        &mut self,
+        value: &'t Spanned<DeValue<'_>>,
+        field: &str,
+        example: &str,
+    ) -> Option<&'t str> {
+        let text = value.get_ref().as_str();
+        if text.is_none() {
+            self.wrong_type(value, field, format_args!("a text, e.g. {}", quote(example)));
+        }
+        text
+    }
+
+    /// The value as a whole number in `range`.
+    pub(super) fn number(
+        &mut self,
+        value: &Spanned<DeValue<'_>>,
+        field: &str,
+        range: (u32, u32),
+    ) -> Option<u32> {
+        let (low, high) = range;
+        let Some(integer) = value.get_ref().as_integer() else {
+            self.wrong_type(value, field, format_args!("a whole number from {low} to {high}"));
+            return None;
+        };
+        let number = i128::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let fitting = number.and_then(|number| u32::try_from(number).ok());
+        let found = fitting.filter(|number| (low..=high).contains(number));
+        if found.is_none() {
+            let what = format!(
+                "{} is out of range; right is {low} to {high}",
+                cut(integer.as_str())
+            );
+            self.bad(&value.span(), field, what);
+        }
+        found
+    }
+
+    /// The value as a list of one to `most` entries.
+    pub(super) fn list<'t, 'i>(
+        &mut self,
+        value: &'t Spanned<DeValue<'i>>,
+        field: &str,
+        most: usize,
+        example: &str,
+    ) -> Option<Vec<&'t Spanned<DeValue<'i>>>> {
+        let Some(list) = value.get_ref().as_array() else {
+            self.wrong_type(value, field, format_args!("a list, e.g. {example}"));
+            return None;
+        };
+        if list.is_empty() || list.len() > most {
+            let what = format!(
+                "has {} entries; 1 to {most} are possible, e.g. {example}",
+                list.len()
+            );
+            self.bad(&value.span(), field, what);
+            return None;
+        }
+        Some(list.iter().collect())
+    }
+
+    /// The tables of a `[[name]]`, each with its line.
+    pub(super) fn tables<'t, 'i>(
+        &mut self,
+        value: &'t Spanned<DeValue<'i>>,
+        name: &str,
+    ) -> Vec<(Range<usize>, &'t DeTable<'i>)> {
+        let Some(list) = value.get_ref().as_array() else {
+            self.wrong_type(
+                value,
+                name,
+                format_args!("a list of tables, each begun by [[{name}]]"),
+            );
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for (index, entry) in list.iter().enumerate() {
+            if let Some(table) = entry.get_ref().as_table() {
+                tables.push((entry.span(), table));
+            } else {
+                let field = format!("{name}[{}]", index + 1);
+                self.wrong_type(entry, &field, format_args!("a table, begun by [[{name}]]"));
+            }
+        }
+        tables
+    }
+}
+
+const fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// The known word that was probably meant.
+pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    // Comparing takes time by the product of the lengths, and nobody mistypes this much.
+    if word.len() > 64 {
+        return None;
+    }
+    let near = known
+        .iter()
+        .map(|key| (strsim::damerau_levenshtein(&word.to_lowercase(), key), *key));
+    near.min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, key)| *distance <= 2.max(key.len() / 3) && *distance < key.len())
+        .map(|(_, key)| key)
+}
+
+/// So much of a foreign word as fits a message.
+fn cut(word: &str) -> String {
+    word.chars().take(60).collect()
+}

@@ -1,0 +1,81 @@
+//! A look at one process in /proc: only ever the one that an alert or a move is about.
+
+use std::os::unix::ffi::OsStrExt;
+
+use procfs::process::Process;
+
+use crate::{
+    event::{ProcessKey, Subject},
+    text::Text,
+};
+
+/// What stands behind a pid now.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The process meant, with the uids it had.
+    Same,
+    /// The process meant, with other uids.
+    OtherUids,
+    /// Nobody, or another process.
+    Gone,
+}
+
+/// Whether `subject` is still the process behind its pid, with the same uids.
+pub fn identity(subject: &Subject) -> Identity {
+    let Some(process) = open(subject.key()) else { return Identity::Gone };
+    match process.status() {
+        Ok(status) if (status.ruid, status.euid) == (subject.uid, subject.euid) => Identity::Same,
+        Ok(_) => Identity::OtherUids,
+        Err(_) => Identity::Gone,
+    }
+}
+
+/// The executable of a process; `None` when it is gone, or has none.
+pub fn exe(key: ProcessKey) -> Option<Text> {
+    let path = open(key)?.exe().ok()?;
+    Some(Text::new(path.as_os_str().as_bytes()))
+}
+
+/// The process, held by a descriptor of its /proc folder, which never comes to mean another one.
+fn open(key: ProcessKey) -> Option<Process> {
+    let process = Process::new(i32::try_from(key.pid).ok()?).ok()?;
+    let started = process.stat().ok()?.starttime;
+    // /proc tells the start in clock ticks, rounded down.
+    let ticks = u128::from(key.start.0) * u128::from(procfs::ticks_per_second()) / 1_000_000_000;
+    (u128::from(started) == ticks).then_some(process)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{event::BootTime, text::Comm};
+
+    fn me(start: BootTime) -> Subject {
+        let pid = std::process::id();
+        let (uid, euid) = (nix::unistd::getuid().as_raw(), nix::unistd::geteuid().as_raw());
+        Subject {
+            pid,
+            tid: pid,
+            ppid: 0,
+            uid,
+            euid,
+            threads: 1,
+            start,
+            cgroup_id: 0,
+            comm: Comm::default(),
+        }
+    }
+
+    fn my_start() -> BootTime {
+        let ticks = Process::myself().unwrap().stat().unwrap().starttime;
+        BootTime(ticks * 1_000_000_000 / procfs::ticks_per_second())
+    }
+
+    #[test]
+    fn pid_alone_is_no_identity() {
+        assert_eq!(identity(&me(my_start())), Identity::Same);
+        assert_eq!(identity(&me(BootTime(my_start().0 + 1_000_000_000))), Identity::Gone);
+        assert_eq!(identity(&Subject { euid: 12345, ..me(my_start()) }), Identity::OtherUids);
+        assert!(exe(me(my_start()).key()).is_some());
+    }
+}

@@ -1,0 +1,168 @@
+//! One agent per machine.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use crate::text::escape;
+
+/// Where the agent's lock is.
+pub const AGENT_LOCK: &str = "/run/procwatch/agent.lock";
+
+/// Why the lock could not be had.
+#[derive(Debug, Error)]
+pub enum LockError {
+    /// Another agent has it.
+    #[error(
+        "another procwatch agent runs on this machine ({holder}); stop it first ({} is locked)",
+        shown(path)
+    )]
+    Held {
+        /// The lock file.
+        path: PathBuf,
+        /// `pid N`, or that it is unknown.
+        holder: String,
+    },
+    /// The file could not be made, opened or locked.
+    #[error("{}: {source}; the agent needs to lock this file", shown(path))]
+    Io {
+        /// The lock file or its folder.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// The lock, for as long as this lives. The kernel lets go of it when the process ends, however it ends, so a file
+/// that is left behind means nothing; it stays, because removing it would let two agents lock different files.
+#[derive(Debug)]
+pub struct AgentLock {
+    _file: File,
+}
+
+impl AgentLock {
+    /// Takes the lock at `path`, usually [`AGENT_LOCK`], making its folder (0755) and the file (0600) if they are
+    /// absent, and writes this process' id into it.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] with the pid of the agent that has it; [`LockError::Io`] for all else.
+    pub fn take(path: &Path) -> Result<Self, LockError> {
+        let failed = |source| LockError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        if let Some(folder) = path.parent() {
+            make_folder(folder).map_err(|source| LockError::Io {
+                path: folder.to_owned(),
+                source,
+            })?;
+        }
+        let mut file = open(path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(LockError::Held {
+                    path: path.to_owned(),
+                    holder: holder(&mut file),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        // Only the holder may touch the content.
+        file.set_len(0).map_err(failed)?;
+        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o755).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
+}
+
+/// The standard library sets `O_CLOEXEC` itself.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    match file
+        .take(16)
+        .read_to_string(&mut text)
+        .map(|_| text.trim().parse::<u32>())
+    {
+        Ok(Ok(pid)) => format!("pid {pid}"),
+        _ => "its pid is not known".to_owned(),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    escape(path.as_os_str().as_encoded_bytes()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt as _, symlink},
+    };
+
+    #[test]
+    fn the_second_is_told_who_has_it_until_the_first_ends() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("run/agent.lock");
+        let first = AgentLock::take(&path).unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!(metadata.mode() & 0o7777, 0o600);
+        let error = AgentLock::take(&path).unwrap_err().to_string();
+        assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
+        drop(first);
+        AgentLock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn old_content_is_replaced() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("agent.lock");
+        fs::write(&path, "123456789012345\n").unwrap();
+        let _lock = AgentLock::take(&path).unwrap();
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            format!("{}\n", std::process::id())
+        );
+    }
+
+    #[test]
+    fn a_symbolic_link_is_refused_and_its_target_untouched() {
+        let place = tempfile::tempdir().unwrap();
+        let (target, path) = (place.path().join("precious"), place.path().join("agent.lock"));
+        fs::write(&target, "keep").unwrap();
+        symlink(&target, &path).unwrap();
+        assert!(matches!(AgentLock::take(&path), Err(LockError::Io { .. })));
+        assert_eq!(fs::read_to_string(&target).unwrap(), "keep");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("no/such/agent.lock");
+        let error = AgentLock::take(&path).unwrap_err().to_string();
+        assert!(error.contains("no/such: "), "{error}");
+    }
+}
