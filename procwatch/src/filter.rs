@@ -12,7 +12,10 @@ mod watched;
 use std::collections::{BTreeSet, HashSet};
 
 use procwatch_common::{
-    policy::{FILTER_CGROUP, FILTER_CHILDREN, FILTER_COMM, FILTER_PID, FILTER_UID},
+    policy::{
+        FILTER_CGROUP, FILTER_CHILDREN, FILTER_COMM, FILTER_PID, FILTER_UID, MAX_FILTER_PIDS,
+        MAX_FILTER_VALUES,
+    },
     wire::{COMM_LEN, Kind},
 };
 
@@ -25,12 +28,10 @@ use crate::{
     text::{Comm, Text},
 };
 
-/// Most uids, by the size of the kernel's map.
-pub const MAX_UIDS: usize = 64;
-/// Most names, by the size of the kernel's map.
-pub const MAX_COMMS: usize = 64;
-/// Most processes named on the command line. The kernel's map has 32,768, which leaves room for their children.
-pub const MAX_PIDS: usize = 1024;
+/// Most uids, and most names, by the size of the kernel's maps.
+pub const MAX_VALUES: usize = MAX_FILTER_VALUES;
+/// Most processes named on the command line. The kernel's map leaves room for their children.
+pub const MAX_PIDS: usize = MAX_FILTER_PIDS / 32;
 
 /// Which events a listener wants. An empty criterion lets everything through; all that are not empty must agree.
 #[derive(Debug)]
@@ -103,12 +104,12 @@ impl Filter {
         );
     }
 
-    /// Uids wanted, at most [`MAX_UIDS`]; empty for all.
+    /// Uids wanted, at most [`MAX_VALUES`]; empty for all.
     pub fn uids(&self) -> impl Iterator<Item = u32> {
         self.uids.iter().copied()
     }
 
-    /// Names wanted, padded with zero as in the kernel, at most [`MAX_COMMS`]; empty for all.
+    /// Names wanted, padded with zero as in the kernel, at most [`MAX_VALUES`]; empty for all.
     pub fn comms(&self) -> impl Iterator<Item = [u8; COMM_LEN]> {
         self.comms.iter().map(|comm| {
             let mut padded = [0; COMM_LEN];

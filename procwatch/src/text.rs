@@ -62,8 +62,15 @@ impl JsonSchema for Text {
 pub struct Comm([u8; COMM_LEN]);
 
 impl Comm {
-    /// Takes the kernel's field, padded with zero.
-    pub const fn new(raw: [u8; COMM_LEN]) -> Self {
+    /// Takes the kernel's field. What stands behind its first zero, left over from a longer name, is no part of it.
+    pub const fn new(mut raw: [u8; COMM_LEN]) -> Self {
+        let mut index = 1;
+        while index < COMM_LEN {
+            if raw[index - 1] == 0 {
+                raw[index] = 0;
+            }
+            index += 1;
+        }
         Self(raw)
     }
 
@@ -188,6 +195,15 @@ mod tests {
         assert_eq!(escape("x\u{202e}y".as_bytes()), "x\\u{202e}y");
         assert_eq!(escape("x\u{2028}y\u{85}".as_bytes()), "x\\u{2028}y\\u{85}");
         assert_eq!(escape(b"back\\slash\nline\xff"), "back\\\\slash\\nline\\xff");
+    }
+
+    #[test]
+    fn names_are_equal_whatever_stands_behind_them() {
+        assert_eq!(
+            Comm::new(*b"su\0hon3\0xxxxxxxx"),
+            Comm::new(*b"su\0\0\0\0\0\0\0\0\0\0\0\0\0\0")
+        );
+        assert_eq!(Comm::new(*b"sixteen bytes !!").as_bytes(), b"sixteen bytes !!");
     }
 
     #[test]

@@ -38,6 +38,12 @@ struct KernfsHandle {
     id: u64,
 }
 
+impl CgroupPaths for CgroupNames {
+    fn path(&mut self, cgroup_id: u64) -> Option<Text> {
+        Self::path(self, cgroup_id)
+    }
+}
+
 impl CgroupNames {
     /// Opens the mount.
     ///
@@ -102,12 +108,6 @@ fn is_named_so(full: &Path, id: u64) -> bool {
 fn below(full: &Path, point: &Path) -> Option<Text> {
     let relative = full.strip_prefix(point).ok()?.as_os_str().as_bytes();
     Some(Text::new([b"/", relative].concat()))
-}
-
-impl CgroupPaths for CgroupNames {
-    fn path(&mut self, cgroup_id: u64) -> Option<Text> {
-        Self::path(self, cgroup_id)
-    }
 }
 
 #[cfg(test)]

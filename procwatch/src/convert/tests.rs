@@ -1,5 +1,6 @@
 use std::num::NonZeroU32;
 
+use procwatch_common::wire::Trigger;
 use serde_json::{Value, json};
 
 use super::*;

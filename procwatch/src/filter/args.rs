@@ -7,7 +7,7 @@ use nix::unistd::User;
 use procwatch_common::wire::{COMM_LEN, Kind};
 use thiserror::Error;
 
-use super::{Filter, MAX_COMMS, MAX_PIDS, MAX_UIDS, watched::Watched};
+use super::{Filter, MAX_PIDS, MAX_VALUES, watched::Watched};
 use crate::text::Comm;
 
 /// A kind of event as listeners name it.
@@ -166,7 +166,7 @@ fn uids(args: &FilterArgs) -> Result<BTreeSet<u32>, FilterError> {
     for name in &args.user {
         uids.insert(uid_of(name)?);
     }
-    bounded("--uid and --user", MAX_UIDS, uids)
+    bounded("--uid and --user", MAX_VALUES, uids)
 }
 
 fn uid_of(name: &str) -> Result<u32, FilterError> {
@@ -184,7 +184,7 @@ fn uid_of(name: &str) -> Result<u32, FilterError> {
 
 fn comms(args: &FilterArgs) -> Result<HashSet<Comm>, FilterError> {
     let comms: BTreeSet<&str> = args.comm.iter().map(String::as_str).collect();
-    bounded("--comm", MAX_COMMS, comms)?
+    bounded("--comm", MAX_VALUES, comms)?
         .into_iter()
         .map(comm)
         .collect()

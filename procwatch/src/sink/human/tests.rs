@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    record::{Ancestor, Command, Exec, Exit, Uid},
+    record::{Ancestor, Command, Decision, Exec, Exit, Mode, Uid},
     samples::{self, comm, command, record},
 };
 
@@ -51,12 +51,12 @@ fn exec(command: Command) -> Body {
     })
 }
 
-fn exit(code: Option<u8>, signal: Option<u32>, core: bool) -> Exit {
+fn exit(code: Option<u8>, signal: Option<u32>, dumped: bool) -> Exit {
     Exit {
         process: samples::process(),
         code,
         signal,
-        core,
+        core: dumped,
         lived_ns: 312_000,
     }
 }
@@ -86,7 +86,7 @@ WARNING 100 threads (level 100) python3 leak.py 'a b' · /usr/bin/python3.11 · 
 15:04:05.123456 cleared        4242    4242     100 alice    python3         \
 WARNING over: 79 threads (level 100)
 15:04:05.123456 decision       4242    4242     100 aimgr    python3         \
-would move (observe-only) → /user.slice/user-1003.slice  rule place[1] user=aimgr
+would move (outside-slice) → /user.slice/user-1003.slice  rule place[1] user=aimgr
 15:04:05.123456 outcome        4242    4242     100 aimgr    python3         \
 moved, verified, outside 1.25ms, 0 still outside  \
 /user.slice/user-1000.slice/session-2.scope → /user.slice/user-1003.slice/procwatch.service/su-1
@@ -189,6 +189,23 @@ fn an_exec_without_arguments_shows_its_file() {
             argv_cut_bytes: 0
         })),
         "/usr/bin/python3"
+    );
+}
+
+#[test]
+fn a_decision_that_is_carried_out_gives_its_reason() {
+    let mut shown = Vec::new();
+    for record in samples::all() {
+        if let Body::Decision(decision) = record.body {
+            shown.push(detail(Body::Decision(Decision {
+                mode: Mode::Enforce,
+                ..decision
+            })));
+        }
+    }
+    assert_eq!(
+        shown,
+        ["move (outside-slice) → /user.slice/user-1003.slice  rule place[1] user=aimgr"]
     );
 }
 
