@@ -9,6 +9,8 @@ pub mod decode;
 pub mod detect;
 pub mod event;
 pub mod execute;
+pub mod feature;
+pub mod host;
 pub mod inspect;
 pub mod kernel;
 pub mod lock;
