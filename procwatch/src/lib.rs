@@ -12,6 +12,8 @@ pub mod detect;
 pub mod event;
 pub mod execute;
 pub mod filter;
+pub mod feature;
+pub mod host;
 pub mod inspect;
 pub mod kernel;
 pub mod lock;

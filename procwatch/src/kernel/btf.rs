@@ -15,6 +15,7 @@ const KIND_TYPEDEF: u8 = 8;
 const KIND_VOLATILE: u8 = 9;
 const KIND_CONST: u8 = 10;
 const KIND_RESTRICT: u8 = 11;
+const KIND_FUNC: u8 = 12;
 const KIND_FUNC_PROTO: u8 = 13;
 const KIND_TYPE_TAG: u8 = 18;
 
@@ -206,6 +207,22 @@ impl KernelTypes {
         None
     }
 
+    /// The id by which a program is loaded for the tracepoint `name`.
+    pub(super) fn tracepoint_id(&self, name: &str) -> Option<u32> {
+        self.id(KIND_TYPEDEF, &format!("btf_trace_{name}"))
+    }
+
+    /// The id by which a program is loaded for the kernel's function `name`.
+    pub(super) fn function_id(&self, name: &str) -> Option<u32> {
+        self.id(KIND_FUNC, name)
+    }
+
+    fn id(&self, kind: u8, name: &str) -> Option<u32> {
+        let found = self.find(kind, name)?;
+        // Types stand in the order of their places.
+        self.types.binary_search(&(found.at as u32)).ok().map(|index| index as u32 + 1)
+    }
+
     /// How many arguments the tracepoint `name` passes. `None` when the kernel has no such tracepoint.
     pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
         let typedef = self.find(KIND_TYPEDEF, &format!("btf_trace_{name}"))?;
@@ -288,6 +305,18 @@ mod tests {
         assert_eq!(types.member_offset("task_struct", "inner"), Some(24));
         assert_eq!(types.member_offset("task_struct", "absent"), None);
         assert_eq!(types.member_offset("task", "pid"), None);
+    }
+
+    #[test]
+    fn finds_ids_by_kind_and_name() {
+        let mut btf = Builder::new();
+        let (fork, hook) = (btf.name("fork"), btf.name("btf_trace_fork"));
+        btf.types.extend([0, 13 << 24, 0]); // 1: a prototype
+        btf.types.extend([hook, u32::from(KIND_TYPEDEF) << 24, 1]); // 2
+        btf.types.extend([fork, u32::from(KIND_FUNC) << 24, 1]); // 3
+        let types = KernelTypes::parse(btf.build()).unwrap();
+        assert_eq!((types.tracepoint_id("fork"), types.function_id("fork")), (Some(2), Some(3)));
+        assert_eq!((types.tracepoint_id("exec"), types.function_id("btf_trace_fork")), (None, None));
     }
 
     #[test]

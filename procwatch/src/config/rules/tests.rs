@@ -269,7 +269,7 @@ fn bad_users_and_slices() {
 #[test]
 fn every_problem_of_a_file_is_reported_in_the_order_of_lines() {
     let text =
-        "modus = 1\nmode = 2\n[[threads]]\nlevels = [1, 2]\n[[place]]\nuid = 0\nslice = \"x\"\nx = 1\n";
+        "modus = 1\nmode = 2\n[[threads]]\nlevels = [1, 90, 80]\n[[place]]\nuid = 0\nslice = \"x\"\nx = 1\n";
     let lines: Vec<String> = parse(text)
         .unwrap_err()
         .iter()
@@ -279,7 +279,7 @@ fn every_problem_of_a_file_is_reported_in_the_order_of_lines() {
         "1 modus",
         "2 mode",
         "4 threads[1].levels[1]",
-        "4 threads[1].levels[2]",
+        "4 threads[1].levels",
         "6 place[1].uid",
         "7 place[1].slice",
         "8 place[1].x",

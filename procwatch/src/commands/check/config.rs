@@ -1,0 +1,191 @@
+//! The configuration, held against this machine.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::Verdict;
+use crate::{
+    cgroup::{Mount, MountError, SliceRef, resolve},
+    config::{self, Config, DEFAULT_FOLDER, PlaceRule},
+    record::Mode,
+    text::escape,
+};
+
+/// What a configuration says and what is wrong with it.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct ConfigReport {
+    /// The files that it was read from, escaped.
+    pub(super) files: Vec<String>,
+    /// `observe` or `enforce`; absent when the files are bad.
+    pub(super) mode: Option<&'static str>,
+    /// Thread counts that raise an alert.
+    pub(super) levels: Vec<u32>,
+    /// Its placement rules.
+    pub(super) rules: Vec<RuleReport>,
+    /// What is wrong with the files, a line each.
+    pub(super) problems: Vec<String>,
+}
+
+/// A placement rule and what it means here.
+#[derive(Debug, Serialize)]
+pub(super) struct RuleReport {
+    /// The rule in words.
+    pub(super) rule: String,
+    /// File and line.
+    pub(super) location: String,
+    /// Whose processes.
+    pub(super) uid: u32,
+    /// Where they belong, as written.
+    pub(super) slice: String,
+    /// Its path below the cgroup2 mount.
+    pub(super) path: String,
+    /// Its cgroup id; absent when it does not exist.
+    pub(super) cgroup_id: Option<u64>,
+    /// Why the rule cannot be carried out.
+    pub(super) problem: Option<String>,
+    /// Sources that do not exist now: nothing can be taken from them.
+    pub(super) notes: Vec<String>,
+}
+
+impl ConfigReport {
+    /// Reads the file, or those in /etc/procwatch. `None` when there are none.
+    pub(super) fn make(file: Option<&Path>) -> Option<Self> {
+        if file.is_none() && !config::default_files_exist(Path::new(DEFAULT_FOLDER)) {
+            return None;
+        }
+        Some(match config::load(file) {
+            Ok(config) => Self::held_against(&config, &Mount::find()),
+            Err(error) => {
+                let problems = error.problems.iter().map(ToString::to_string).collect();
+                Self {
+                    problems,
+                    ..Self::default()
+                }
+            }
+        })
+    }
+
+    fn held_against(config: &Config, mount: &Result<Mount, MountError>) -> Self {
+        let files = config
+            .files
+            .iter()
+            .map(|file| escape(file.as_os_str().as_encoded_bytes()).into_owned());
+        Self {
+            files: files.collect(),
+            mode: Some(match config.mode {
+                Mode::Observe => "observe",
+                Mode::Enforce => "enforce",
+            }),
+            levels: config.levels.clone(),
+            rules: config
+                .place
+                .iter()
+                .map(|rule| RuleReport::new(rule, mount))
+                .collect(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// How many things keep procwatch from running with it.
+    pub(super) fn count_bad(&self) -> usize {
+        self.problems.len() + self.rules.iter().filter(|rule| rule.problem.is_some()).count()
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        if self.count_bad() > 0 {
+            Verdict::Bad
+        } else if self.rules.iter().any(|rule| !rule.notes.is_empty()) {
+            Verdict::Loss
+        } else {
+            Verdict::Good
+        }
+    }
+}
+
+impl RuleReport {
+    fn new(rule: &PlaceRule, mount: &Result<Mount, MountError>) -> Self {
+        let id = |slice: &SliceRef| match mount {
+            Ok(mount) => resolve(mount, slice)
+                .map(|found| found.id)
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let target = id(&rule.slice);
+        // Where the mount itself is the problem, one line says it.
+        let sources = if mount.is_ok() { &rule.from[..] } else { &[] };
+        Self {
+            rule: rule.described.clone(),
+            location: rule.location.to_string(),
+            uid: rule.uid,
+            slice: rule.slice.to_string(),
+            path: rule.slice.path().to_string(),
+            cgroup_id: target.as_ref().ok().copied(),
+            notes: sources
+                .iter()
+                .filter_map(|from| id(from).err())
+                .map(|why| format!("from {why}"))
+                .collect(),
+            problem: target.err().map(|why| format!("slice {why}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const RULE: &str = "mode='enforce'\n[[place]]\nuid=1003\nslice='/a/target'\nfrom=['/a/from']\n";
+
+    /// A report on [`RULE`] in a tree with these cgroups.
+    fn report(cgroups: &[&str]) -> ConfigReport {
+        let tree = tempfile::tempdir().unwrap();
+        for name in cgroups {
+            fs::create_dir_all(tree.path().join(name)).unwrap();
+        }
+        let file = tree.path().join("x.toml");
+        fs::write(&file, RULE).unwrap();
+        let mount = Mount {
+            point: tree.path().to_owned(),
+            controllers: Vec::new(),
+            favordynmods: false,
+            nsdelegate: false,
+            memory_recursiveprot: false,
+            whole: true,
+        };
+        ConfigReport::held_against(&config::load(Some(&file)).unwrap(), &Ok(mount))
+    }
+
+    #[test]
+    fn a_rule_whose_cgroups_are_there_is_good() {
+        let report = report(&["a/target", "a/from"]);
+        assert_eq!((report.verdict(), report.mode), (Verdict::Good, Some("enforce")));
+        assert!(report.rules[0].cgroup_id.is_some());
+    }
+
+    #[test]
+    fn without_its_slice_a_rule_is_bad_and_without_its_source_it_does_nothing() {
+        let no_source = report(&["a/target"]);
+        assert_eq!(no_source.verdict(), Verdict::Loss);
+        assert!(no_source.rules[0].notes[0].starts_with("from /a/from: there is no such cgroup"));
+        let no_slice = report(&["a/from"]);
+        assert_eq!(no_slice.verdict(), Verdict::Bad);
+        assert!(
+            no_slice.rules[0]
+                .problem
+                .as_ref()
+                .unwrap()
+                .starts_with("slice /a/target: there is no such")
+        );
+    }
+
+    #[test]
+    fn without_a_mount_no_rule_can_be_carried_out() {
+        let tree = tempfile::tempdir().unwrap();
+        let file = tree.path().join("x.toml");
+        fs::write(&file, RULE).unwrap();
+        let report = ConfigReport::held_against(&config::load(Some(&file)).unwrap(), &Err(MountError::None));
+        assert_eq!((report.count_bad(), report.rules[0].notes.len()), (1, 0));
+    }
+}
