@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{run::RunArgs, watch::WatchArgs};
+use crate::commands::{check::CheckArgs, run::RunArgs, watch::WatchArgs};
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
 #[derive(Debug, Parser)]
@@ -20,6 +20,8 @@ pub enum Command {
     Watch(WatchArgs),
     /// Run the agent: thread alerts, and placement of su'ed processes where the configuration says so
     Run(RunArgs),
+    /// Tell what this kernel gives, what each absence costs, and whether a configuration is right
+    Check(CheckArgs),
     /// Print the JSON Schema of the lines that --json writes
     Schema,
 }

@@ -220,7 +220,10 @@ impl KernelTypes {
     fn id(&self, kind: u8, name: &str) -> Option<u32> {
         let found = self.find(kind, name)?;
         // Types stand in the order of their places.
-        self.types.binary_search(&(found.at as u32)).ok().map(|index| index as u32 + 1)
+        self.types
+            .binary_search(&(found.at as u32))
+            .ok()
+            .map(|index| index as u32 + 1)
     }
 
     /// How many arguments the tracepoint `name` passes. `None` when the kernel has no such tracepoint.
@@ -315,8 +318,14 @@ mod tests {
         btf.types.extend([hook, u32::from(KIND_TYPEDEF) << 24, 1]); // 2
         btf.types.extend([fork, u32::from(KIND_FUNC) << 24, 1]); // 3
         let types = KernelTypes::parse(btf.build()).unwrap();
-        assert_eq!((types.tracepoint_id("fork"), types.function_id("fork")), (Some(2), Some(3)));
-        assert_eq!((types.tracepoint_id("exec"), types.function_id("btf_trace_fork")), (None, None));
+        assert_eq!(
+            (types.tracepoint_id("fork"), types.function_id("fork")),
+            (Some(2), Some(3))
+        );
+        assert_eq!(
+            (types.tracepoint_id("exec"), types.function_id("btf_trace_fork")),
+            (None, None)
+        );
     }
 
     #[test]
