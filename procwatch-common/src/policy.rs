@@ -11,6 +11,15 @@ pub const FLOOR_THREADS: u32 = 32;
 /// Most `from` subtrees of one placement rule.
 pub const MAX_FROM: usize = 4;
 
+/// Most uids, and most names, that the stream can be limited to.
+pub const MAX_FILTER_VALUES: usize = 64;
+
+/// Most processes that the stream can be limited to, with their children.
+pub const MAX_FILTER_PIDS: usize = 32_768;
+
+/// Most placement rules.
+pub const MAX_PLACE_RULES: usize = 64;
+
 /// [`Control::filters`]: only events of the uids in the map `FILTER_UIDS`.
 pub const FILTER_UID: u32 = 1 << 0;
 /// [`Control::filters`]: only events of the comms in the map `FILTER_COMMS`.

@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use procwatch_common::{
-    policy::{Control, PlaceCell},
+    policy::{Control, MAX_FILTER_PIDS, MAX_FILTER_VALUES, MAX_PLACE_RULES, PlaceCell},
     stats::Stats,
     wire::{COMM_LEN, Exec},
 };
@@ -44,15 +44,16 @@ pub(crate) static EXEC_SCRATCH: PerCpuArray<Exec> = PerCpuArray::with_max_entrie
 
 /// Uids the stream is limited to.
 #[map]
-pub(crate) static FILTER_UIDS: HashMap<u32, u8> = HashMap::with_max_entries(64, 0);
+pub(crate) static FILTER_UIDS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_FILTER_VALUES as u32, 0);
 
 /// Names the stream is limited to.
 #[map]
-pub(crate) static FILTER_COMMS: HashMap<[u8; COMM_LEN], u8> = HashMap::with_max_entries(64, 0);
+pub(crate) static FILTER_COMMS: HashMap<[u8; COMM_LEN], u8> =
+    HashMap::with_max_entries(MAX_FILTER_VALUES as u32, 0);
 
 /// Processes the stream is limited to.
 #[map]
-pub(crate) static FILTER_PIDS: HashMap<u32, u8> = HashMap::with_max_entries(32_768, 0);
+pub(crate) static FILTER_PIDS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_FILTER_PIDS as u32, 0);
 
 /// A level that a process has crossed and not yet fallen back from.
 #[derive(Clone, Copy)]
@@ -77,7 +78,7 @@ pub(crate) static GONE: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(
 
 /// Where the processes of a uid belong.
 #[map]
-pub(crate) static PLACE_UIDS: HashMap<u32, PlaceCell> = HashMap::with_max_entries(64, 0);
+pub(crate) static PLACE_UIDS: HashMap<u32, PlaceCell> = HashMap::with_max_entries(MAX_PLACE_RULES as u32, 0);
 
 /// The policy cell; `None` never happens, but the verifier asks.
 #[inline(always)]

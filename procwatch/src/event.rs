@@ -74,6 +74,17 @@ pub struct Event {
     pub body: Body,
 }
 
+impl Event {
+    /// The process that caused it, where that need not be the subject: a creator, or a mover.
+    pub const fn cause(&self) -> Option<u32> {
+        match &self.body {
+            Body::Fork(creator) | Body::Thread(creator) => Some(creator.pid),
+            Body::Cgroup(attach) | Body::Moved(attach) => Some(attach.mover_pid),
+            _ => None,
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {

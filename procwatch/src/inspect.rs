@@ -22,7 +22,9 @@ pub enum Identity {
 
 /// Whether `subject` is still the process behind its pid, with the same uids.
 pub fn identity(subject: &Subject) -> Identity {
-    let Some(process) = open(subject.key()) else { return Identity::Gone };
+    let Some(process) = open(subject.key()) else {
+        return Identity::Gone;
+    };
     match process.status() {
         Ok(status) if (status.ruid, status.euid) == (subject.uid, subject.euid) => Identity::Same,
         Ok(_) => Identity::OtherUids,
@@ -74,8 +76,17 @@ mod tests {
     #[test]
     fn pid_alone_is_no_identity() {
         assert_eq!(identity(&me(my_start())), Identity::Same);
-        assert_eq!(identity(&me(BootTime(my_start().0 + 1_000_000_000))), Identity::Gone);
-        assert_eq!(identity(&Subject { euid: 12345, ..me(my_start()) }), Identity::OtherUids);
+        assert_eq!(
+            identity(&me(BootTime(my_start().0 + 1_000_000_000))),
+            Identity::Gone
+        );
+        assert_eq!(
+            identity(&Subject {
+                euid: 12345,
+                ..me(my_start())
+            }),
+            Identity::OtherUids
+        );
         assert!(exe(me(my_start()).key()).is_some());
     }
 }

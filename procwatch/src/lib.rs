@@ -2,7 +2,9 @@
 
 pub mod agent;
 pub mod cgroup;
+pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod convert;
 pub mod decode;
@@ -10,11 +12,16 @@ pub mod detect;
 pub mod event;
 pub mod execute;
 pub mod feature;
+pub mod filter;
 pub mod host;
 pub mod inspect;
 pub mod kernel;
 pub mod lock;
 pub mod record;
+#[cfg(test)]
+mod samples;
+pub mod schema;
+pub mod sink;
 pub mod table;
 pub mod text;
 pub mod users;

@@ -1,2 +1,54 @@
-//! The agent.
-fn main() {}
+//! The binary `procwatch`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use procwatch::{
+    agent::AgentError,
+    cli::{Cli, Command},
+    commands,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
+    match command {
+        Command::Watch(args) => in_runtime(commands::watch::run(&args)),
+        Command::Run(args) => in_runtime(commands::run::run(&args)),
+        Command::Check(args) => commands::check::run(&args).map_err(AgentError::io("standard output")),
+        Command::Schema => {
+            commands::schema::run().map_err(AgentError::io("standard output"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// One thread does all the work; another may wait for standard output, and is not waited for at the end.
+fn in_runtime(work: impl Future<Output = Result<(), AgentError>>) -> Result<ExitCode, AgentError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(AgentError::io("the runtime"))?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place that tells why the program ends"
+)]
+fn complain(error: &str) {
+    for line in error.lines() {
+        eprintln!("procwatch: {line}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use procwatch_common::wire::Trigger;
-use schemars::{JsonSchema, Schema, schema_for};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::text::{Comm, Text};
@@ -77,7 +77,7 @@ pub struct Process {
     pub start_ns: u64,
     /// Cgroup id in the v2 hierarchy.
     pub cgroup_id: u64,
-    /// Path of that cgroup below the root of the v2 hierarchy, escaped; absent when it is gone already.
+    /// Path of that cgroup below the root of the v2 hierarchy, escaped; null when it is gone already.
     pub cgroup: Option<Text>,
     /// Ancestors, nearest first (`--lineage`).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,7 +125,7 @@ pub struct Exec {
     pub process: Process,
     /// The file as exec was given it, escaped.
     pub file: Text,
-    /// Its arguments, escaped; absent when the kernel could not read them.
+    /// Its arguments, escaped; null when the kernel could not read them.
     #[serde(flatten)]
     pub command: Command,
 }
@@ -133,7 +133,7 @@ pub struct Exec {
 /// Captured arguments.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Command {
-    /// The arguments, each escaped; absent when they could not be read.
+    /// The arguments, each escaped; null when they could not be read.
     pub argv: Option<Vec<Text>>,
     /// Bytes of the argv that were not captured; the last argument is then incomplete.
     pub argv_cut_bytes: u32,
@@ -145,9 +145,9 @@ pub struct Exit {
     /// Who ended.
     #[serde(flatten)]
     pub process: Process,
-    /// Exit code; absent when a signal ended it.
+    /// Exit code; null when a signal ended it.
     pub code: Option<u8>,
-    /// Signal; absent when it ended by itself.
+    /// Signal; null when it ended by itself.
     pub signal: Option<u32>,
     /// A core was dumped.
     pub core: bool,
@@ -254,14 +254,14 @@ pub struct Alert {
     pub severity: Severity,
     /// The level that was crossed, threads.
     pub level: u32,
-    /// Its executable, escaped; absent when the process was gone before it could be asked.
+    /// Its executable, escaped; null when the process was gone before it could be asked.
     pub exe: Option<Text>,
     /// Its arguments.
     #[serde(flatten)]
     pub command: Command,
     /// Age of the process, ns.
     pub age_ns: u64,
-    /// From the kernel's stamp to the agent, ns. Absent for one that was above the level when the agent came.
+    /// From the kernel's stamp to the agent, ns. Null for one that was above the level when the agent came.
     pub latency_ns: Option<u64>,
     /// True for a process that was above the level before the agent started.
     pub at_start: bool,
@@ -377,7 +377,7 @@ pub enum Action {
 }
 
 /// Which ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ring {
     /// All events.
@@ -391,8 +391,8 @@ pub enum Ring {
 pub struct Loss {
     /// The ring that was full.
     pub ring: Ring,
-    /// CPU whose records are missing.
-    pub cpu: u32,
+    /// CPU whose records are missing; null for several.
+    pub cpu: Option<u32>,
     /// How many are missing here.
     pub lost: u64,
     /// How many were lost so far, on all CPUs of this ring.
@@ -435,9 +435,4 @@ pub struct Summary {
     pub seconds: f64,
     /// Events per second.
     pub per_second: f64,
-}
-
-/// The JSON Schema of [`Record`].
-pub fn schema() -> Schema {
-    schema_for!(Record)
 }

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use procwatch_common::wire::COMM_LEN;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 /// Bytes of foreign origin. Shown and serialised only in escaped form: printable UTF-8 as it is, a backslash as
@@ -52,8 +52,8 @@ impl JsonSchema for Text {
         "Text".into()
     }
 
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        escaped_schema("Text that another process chose")
     }
 }
 
@@ -62,8 +62,15 @@ impl JsonSchema for Text {
 pub struct Comm([u8; COMM_LEN]);
 
 impl Comm {
-    /// Takes the kernel's field, padded with zero.
-    pub const fn new(raw: [u8; COMM_LEN]) -> Self {
+    /// Takes the kernel's field. What stands behind its first zero, left over from a longer name, is no part of it.
+    pub const fn new(mut raw: [u8; COMM_LEN]) -> Self {
+        let mut index = 1;
+        while index < COMM_LEN {
+            if raw[index - 1] == 0 {
+                raw[index] = 0;
+            }
+            index += 1;
+        }
         Self(raw)
     }
 
@@ -96,9 +103,19 @@ impl JsonSchema for Comm {
         "Comm".into()
     }
 
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        escaped_schema("A task's name, at most 15 bytes before escaping")
     }
+}
+
+fn escaped_schema(what: &str) -> Schema {
+    json_schema!({
+        "type": "string",
+        "description": format!(
+            "{what}, escaped: a backslash as \\\\, control and format characters as \\n, \\r, \\t, \\x1b or \\u{{202e}}, \
+             bytes that are no UTF-8 as \\xff. Unescaped once it is the original, byte by byte."
+        ),
+    })
 }
 
 /// The bytes before the first zero, or all of them.
@@ -178,6 +195,15 @@ mod tests {
         assert_eq!(escape("x\u{202e}y".as_bytes()), "x\\u{202e}y");
         assert_eq!(escape("x\u{2028}y\u{85}".as_bytes()), "x\\u{2028}y\\u{85}");
         assert_eq!(escape(b"back\\slash\nline\xff"), "back\\\\slash\\nline\\xff");
+    }
+
+    #[test]
+    fn names_are_equal_whatever_stands_behind_them() {
+        assert_eq!(
+            Comm::new(*b"su\0hon3\0xxxxxxxx"),
+            Comm::new(*b"su\0\0\0\0\0\0\0\0\0\0\0\0\0\0")
+        );
+        assert_eq!(Comm::new(*b"sixteen bytes !!").as_bytes(), b"sixteen bytes !!");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The loop of `run`: urgent records in, decisions and outcomes out.
 
-use procwatch_common::policy::{FLOOR_THREADS, MAX_LEVELS};
+use procwatch_common::{
+    policy::{FLOOR_THREADS, MAX_LEVELS},
+    stats::Stats,
+};
 
 use super::{AgentError, output::Reader, placing::Placer, report::Reporter, shutdown::Shutdown};
 use crate::{
@@ -21,6 +24,8 @@ pub struct Guard {
     report: Reporter,
     /// What was known when the agent looked around last.
     table: ProcessTable,
+    /// Missing urgent records that were answered by a look around.
+    lost: u64,
 }
 
 /// Writes the levels into the control cell.
@@ -51,7 +56,15 @@ impl Guard {
         placer.arm(&mut kernel)?;
         arm_levels(&mut kernel, &config.levels)?;
         let levels = Levels::new(config.levels.clone());
-        Ok(Self { kernel, urgent, levels, placer, report, table: ProcessTable::new() })
+        Ok(Self {
+            kernel,
+            urgent,
+            levels,
+            placer,
+            report,
+            table: ProcessTable::new(),
+            lost: 0,
+        })
     }
 
     /// Where it reports to.
@@ -95,13 +108,16 @@ impl Guard {
             }
         }
         let mut later = Vec::new();
-        self.placer.look_around(&mut self.kernel, &mut self.urgent, &mut self.report, &mut later)?;
+        self.placer
+            .look_around(&mut self.kernel, &mut self.urgent, &mut self.report, &mut later)?;
         self.handle(later)
     }
 
     /// Marks all levels up to this one as told. False when the kernel side told of this one itself.
     fn claim(&mut self, event: &Event) -> Result<bool, AgentError> {
-        let crate::event::Body::LevelCrossed(change) = &event.body else { return Ok(false) };
+        let crate::event::Body::LevelCrossed(change) = &event.body else {
+            return Ok(false);
+        };
         let mut first = false;
         for index in 0..=change.index {
             first = self.kernel.claim_crossing(event.subject.key(), index)?;
@@ -110,18 +126,42 @@ impl Guard {
     }
 
     fn drain(&mut self) -> Result<(), AgentError> {
-        let mut missed = false;
-        while let Some(taken) = self.urgent.next() {
-            if let (Some(missing), Ok(event)) = (taken.missing, &taken.event) {
-                missed = true;
-                self.report.loss(Ring::Urgent, event.cpu, missing, self.urgent.lost())?;
-            }
+        while let Some(taken) = self.urgent.take() {
             match taken.event {
                 Ok(event) => self.handle(vec![event])?,
                 Err(error) => self.report.health(HealthTopic::Degraded, error.to_string())?,
             }
         }
-        if missed { self.look_around() } else { Ok(()) }
+        let lost = self.urgent.lost();
+        if lost == self.lost {
+            return Ok(());
+        }
+        self.report
+            .loss(Ring::Urgent, None, lost.saturating_sub(self.lost), lost)?;
+        self.lost = lost;
+        self.look_around()
+    }
+
+    /// The last words: what the kernel side counted that nobody was told yet. Everything is detached then.
+    ///
+    /// # Errors
+    /// When the output fails.
+    pub async fn stop(mut self) -> Result<(), AgentError> {
+        let Stats {
+            urgent,
+            user_reads_failed,
+            kernel_reads_failed,
+            state_full,
+            ..
+        } = self.kernel.stats()?;
+        let message = format!(
+            "{} urgent records, {} lost; {user_reads_failed} argv unread, {kernel_reads_failed} names unread, \
+             {state_full} times a state map was full",
+            urgent.sent, urgent.lost
+        );
+        drop(self.kernel);
+        self.report.health(HealthTopic::Stopped, message)?;
+        self.report.flush().await.map(drop)
     }
 
     /// Decides and acts. Acting may bring up further events, which are handled in their turn.
@@ -136,7 +176,13 @@ impl Guard {
                     Decision::Cleared(event) => self.report.event(event, None)?,
                     Decision::Place(place) => {
                         let mut later = Vec::new();
-                        let Self { kernel, urgent, placer, report, .. } = self;
+                        let Self {
+                            kernel,
+                            urgent,
+                            placer,
+                            report,
+                            ..
+                        } = self;
                         placer.place(&place, kernel, urgent, report, &mut later)?;
                         waiting.extend(later);
                     }

@@ -49,7 +49,11 @@ impl Default for Output {
 impl Output {
     /// Standard output.
     pub fn new() -> Self {
-        Self { waiting: Lines::default(), batch: Vec::new(), stdout: stdout() }
+        Self {
+            waiting: Lines::default(),
+            batch: Vec::new(),
+            stdout: stdout(),
+        }
     }
 
     /// For the sink.

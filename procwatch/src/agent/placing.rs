@@ -50,19 +50,34 @@ impl Placer {
     /// When one does not exist.
     pub fn new(config: &Config, mount: &Mount, backend: Box<dyn Backend>) -> Result<Self, AgentError> {
         let find = |rule: &PlaceRule, slice| {
-            resolve(mount, slice)
-                .map_err(|source| AgentError::Slice { context: format!("{}: {}", rule.location, rule.described), source })
+            resolve(mount, slice).map_err(|source| AgentError::Slice {
+                context: format!("{}: {}", rule.location, rule.described),
+                source,
+            })
         };
         let rules = config
             .place
             .iter()
             .map(|rule| {
-                let from = rule.from.iter().map(|from| find(rule, from)).collect::<Result<_, _>>()?;
-                Ok(Rule { written: rule.clone(), target: find(rule, &rule.slice)?, from })
+                let from = rule
+                    .from
+                    .iter()
+                    .map(|from| find(rule, from))
+                    .collect::<Result<_, _>>()?;
+                Ok(Rule {
+                    written: rule.clone(),
+                    target: find(rule, &rule.slice)?,
+                    from,
+                })
             })
             .collect::<Result<Vec<_>, AgentError>>()?;
         let placement = Placement::new(rules.iter().map(|rule| rule.written.uid));
-        Ok(Self { mode: config.mode, rules, placement, backend })
+        Ok(Self {
+            mode: config.mode,
+            rules,
+            placement,
+            backend,
+        })
     }
 
     /// Tells the kernel programs where each uid belongs.
@@ -72,10 +87,16 @@ impl Placer {
     pub fn arm(&self, kernel: &mut Kernel) -> Result<(), AgentError> {
         for rule in &self.rules {
             let mut from = [CgroupCell::default(); MAX_FROM];
-            for (cell, source) in from.iter_mut().zip(&rule.from) {
-                *cell = self::cell(source);
+            for (slot, source) in from.iter_mut().zip(&rule.from) {
+                *slot = cell(source);
             }
-            kernel.place(rule.written.uid, PlaceCell { target: self::cell(&rule.target), from })?;
+            kernel.place(
+                rule.written.uid,
+                PlaceCell {
+                    target: cell(&rule.target),
+                    from,
+                },
+            )?;
         }
         let count = self.rules.len() as u32;
         Ok(kernel.steer(|control| control.place_rules = count)?)
@@ -107,7 +128,10 @@ impl Placer {
         } else {
             None
         };
-        report.now_record(Body::Outcome(Outcome { still_outside, ..outcome }))
+        report.now_record(Body::Outcome(Outcome {
+            still_outside,
+            ..outcome
+        }))
     }
 
     /// Looks for processes that are outside already, and treats each like one that was just seen.
@@ -204,7 +228,7 @@ impl Placer {
         let key = place.subject.key();
         let leaf = self.backend.leaf(target).to_string();
         outcome.result = Outcoming::Unverified;
-        while let Some(taken) = urgent.next() {
+        while let Some(taken) = urgent.take() {
             let Ok(event) = taken.event else { continue };
             let Some(proof) = proof(&event) else {
                 later.push(event);
@@ -242,9 +266,18 @@ impl Placer {
     }
 
     /// The processes of a rule that are outside now, by the kernel's task iterator.
-    fn strays(&self, rule: usize, kernel: &mut Kernel, report: &mut Reporter) -> Result<Vec<Place>, AgentError> {
+    fn strays(
+        &self,
+        rule: usize,
+        kernel: &mut Kernel,
+        report: &mut Reporter,
+    ) -> Result<Vec<Place>, AgentError> {
         let time = report.now();
-        let Rule { written, target, from } = &self.rules[rule];
+        let Rule {
+            written,
+            target,
+            from,
+        } = &self.rules[rule];
         let picture = kernel.picture()?;
         Ok(picture
             .iter()
@@ -266,19 +299,38 @@ impl Placer {
 }
 
 fn cell(cgroup: &ResolvedCgroup) -> CgroupCell {
-    CgroupCell { id: cgroup.id, depth: cgroup.depth, pad: 0 }
+    CgroupCell {
+        id: cgroup.id,
+        depth: cgroup.depth,
+        pad: 0,
+    }
 }
 
 fn proof(event: &Event) -> Option<Proof> {
-    let EventBody::Moved(attach) = &event.body else { return None };
-    Some(Proof { time: event.time, process: event.subject.key(), path: attach.path.clone() })
+    let EventBody::Moved(attach) = &event.body else {
+        return None;
+    };
+    Some(Proof {
+        time: event.time,
+        process: event.subject.key(),
+        path: attach.path.clone(),
+    })
 }
 
 /// In `from` and not in `target`. A cgroup that is gone by now is nobody's place.
-fn is_outside(subject: &Subject, target: &ResolvedCgroup, from: &[ResolvedCgroup], report: &mut Reporter) -> bool {
-    use crate::convert::CgroupPaths;
-    let Some(path) = report.converter.cgroups.path(subject.cgroup_id) else { return false };
-    let Some(path) = std::str::from_utf8(path.as_bytes()).ok().and_then(|path| CgroupPath::parse(path).ok()) else {
+fn is_outside(
+    subject: &Subject,
+    target: &ResolvedCgroup,
+    from: &[ResolvedCgroup],
+    report: &mut Reporter,
+) -> bool {
+    let Some(path) = report.converter.cgroups.path(subject.cgroup_id) else {
+        return false;
+    };
+    let Some(path) = std::str::from_utf8(path.as_bytes())
+        .ok()
+        .and_then(|path| CgroupPath::parse(path).ok())
+    else {
         return false;
     };
     !path.is_within(&target.path) && from.iter().any(|from| path.is_within(&from.path))

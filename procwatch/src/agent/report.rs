@@ -66,7 +66,10 @@ impl Reporter {
     /// # Errors
     /// What the kernel says, but for a closed pipe.
     pub async fn flush(&mut self) -> Result<Reader, AgentError> {
-        self.output.flush().await.map_err(AgentError::io("standard output"))
+        self.output
+            .flush()
+            .await
+            .map_err(AgentError::io("standard output"))
     }
 
     /// An event of the stream.
@@ -74,7 +77,13 @@ impl Reporter {
     /// # Errors
     /// When it cannot be encoded.
     pub fn event(&mut self, event: Event, lineage: Option<Vec<Ancestor>>) -> Result<(), AgentError> {
-        self.counted(event, Extra { lineage, ..Extra::default() })
+        self.counted(
+            event,
+            Extra {
+                lineage,
+                ..Extra::default()
+            },
+        )
     }
 
     /// A process at a level. Its executable is looked up now, while it lives.
@@ -103,16 +112,28 @@ impl Reporter {
         }
     }
 
-    /// Missing records.
+    /// Missing records, of one CPU where that is known.
     ///
     /// # Errors
     /// When it cannot be encoded.
-    pub fn loss(&mut self, ring: Ring, cpu: u32, lost: u64, lost_total: u64) -> Result<(), AgentError> {
+    pub fn loss(
+        &mut self,
+        ring: Ring,
+        cpu: Option<u32>,
+        lost: u64,
+        lost_total: u64,
+    ) -> Result<(), AgentError> {
         let hint = match ring {
-            Ring::Stream => "a larger --ring-mib, fewer --kind, or a faster reader",
+            Ring::Stream => "a larger --ring-kib, fewer --kind, or a faster reader",
             Ring::Urgent => "the state is repaired from the kernel's task iterator",
         };
-        self.now_record(Body::Loss(Loss { ring, cpu, lost, lost_total, hint: hint.to_owned() }))
+        self.now_record(Body::Loss(Loss {
+            ring,
+            cpu,
+            lost,
+            lost_total,
+            hint: hint.to_owned(),
+        }))
     }
 
     /// The agent's own state.
@@ -120,7 +141,10 @@ impl Reporter {
     /// # Errors
     /// When it cannot be encoded.
     pub fn health(&mut self, topic: HealthTopic, message: impl Into<String>) -> Result<(), AgentError> {
-        self.now_record(Body::Health(Health { topic, message: message.into() }))
+        self.now_record(Body::Health(Health {
+            topic,
+            message: message.into(),
+        }))
     }
 
     /// Something that is so now.
@@ -137,6 +161,8 @@ impl Reporter {
     /// # Errors
     /// When it cannot be encoded.
     pub fn write(&mut self, record: &Record) -> Result<(), AgentError> {
-        self.sink.write(record).map_err(AgentError::io("encoding a record"))
+        self.sink
+            .write(record)
+            .map_err(AgentError::io("encoding a record"))
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::Mount;
-use crate::text::Text;
+use crate::{convert::CgroupPaths, text::Text};
 
 /// Paths that are remembered. All are forgotten when a further one comes: a machine has fewer cgroups than this.
 const CACHE: usize = 4096;
@@ -36,6 +36,12 @@ struct KernfsHandle {
     bytes: libc::c_uint,
     kind: libc::c_int,
     id: u64,
+}
+
+impl CgroupPaths for CgroupNames {
+    fn path(&mut self, cgroup_id: u64) -> Option<Text> {
+        Self::path(self, cgroup_id)
+    }
 }
 
 impl CgroupNames {

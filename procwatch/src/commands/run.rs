@@ -67,15 +67,21 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let placer = Placer::new(&config, &mount, Box::new(CgroupFs::new(&mount)))?;
     let _lock = AgentLock::take(AGENT_LOCK.as_ref())?;
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
-    let report = Reporter::new(Format::of(args.json), &mount)?;
-    let kernel = Kernel::load(Setup { stream_bytes: UNUSED_STREAM_BYTES })?;
+    let report = Reporter::new(Format::of(args.json, false), &mount)?;
+    let kernel = Kernel::load(Setup {
+        stream_bytes: UNUSED_STREAM_BYTES,
+    })?;
     let unavailable = kernel.unavailable().to_vec();
 
     let mut guard = Guard::arm(kernel, &config, placer, report)?;
     for what in unavailable {
         guard.report().health(HealthTopic::Unavailable, what)?;
     }
-    let armed = format!("armed in {} ms: {}", begun.elapsed().as_millis(), describe(&config));
+    let armed = format!(
+        "armed in {} ms: {}",
+        begun.elapsed().as_millis(),
+        describe(&config)
+    );
     guard.report().health(HealthTopic::Armed, armed)?;
     guard.run(&mut shutdown).await?;
     guard.stop().await
@@ -88,6 +94,13 @@ fn describe(config: &Config) -> String {
         Mode::Enforce => "enforce",
     };
     let rules: Vec<&str> = config.place.iter().map(|rule| rule.described.as_str()).collect();
-    let place = if rules.is_empty() { "none".to_owned() } else { rules.join(", ") };
-    format!("thread levels {}; placement {place}; mode {mode}", levels.join(" "))
+    let place = if rules.is_empty() {
+        "none".to_owned()
+    } else {
+        rules.join(", ")
+    };
+    format!(
+        "thread levels {}; placement {place}; mode {mode}",
+        levels.join(" ")
+    )
 }

@@ -1,36 +1,17 @@
 //! `procwatch watch`: the stream.
 
-use std::{io::IsTerminal, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
-use procwatch_common::{
-    policy::{CgroupCell, FILTER_CGROUP, FILTER_CHILDREN, FILTER_COMM, FILTER_PID, FILTER_UID},
-    wire::Kind,
-};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::{
-    agent::{
-        AgentError,
-        guard::arm_levels,
-        output::Reader,
-        report::Reporter,
-        require_root,
-        shutdown::Shutdown,
-    },
+    agent::{AgentError, report::Reporter, require_root, shutdown::Shutdown, stream::Stream},
     cgroup::{Mount, ResolvedCgroup, SliceRef, resolve},
-    config::Config,
-    detect::{Decision, Detector, levels::Levels},
-    event::{Body, Event, Subject},
     filter::{Filter, FilterArgs},
-    kernel::{Kernel, RingReader, Setup, object::StreamFilter, picture},
-    record::{self, HealthTopic, Ring, Summary},
+    kernel::{Kernel, Setup},
     sink::Format,
-    table::ProcessTable,
 };
-
-/// Shortest time between two wake-ups by the stream. A record waits no longer than this before it is shown.
-const WAKE: Duration = Duration::from_millis(20);
 
 /// Arguments of `procwatch watch`.
 #[derive(Debug, Args)]
@@ -54,13 +35,13 @@ pub struct WatchArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// End after this time, such as 500ms, 10s, 5m
+    /// End after this time, such as 500ms, 10s, 5m, 1h
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
 
-    /// Size of the ring between kernel and agent, MiB: a power of two
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = power_of_two)]
-    ring_mib: u32,
+    /// Size of the ring between kernel and agent in KiB, a power of two: larger loses less under load
+    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = ring_size)]
+    ring_kib: u32,
 }
 
 /// Shows events until told to end.
@@ -71,101 +52,78 @@ pub async fn run(args: &WatchArgs) -> Result<(), AgentError> {
     let filter = Filter::from_args(&args.filter).map_err(|error| AgentError::Usage(error.to_string()))?;
     require_root("watch")?;
     let mount = Mount::find()?;
-    let cgroup = args.filter.cgroup.as_deref().map(|path| find_cgroup(&mount, path)).transpose()?;
+    let cgroup = args
+        .filter
+        .cgroup
+        .as_deref()
+        .map(|path| find_cgroup(&mount, path))
+        .transpose()?;
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
-    let report = Reporter::new(args.format(), &mount)?;
-    let mut kernel = Kernel::load(Setup { stream_bytes: args.ring_mib << 20 })?;
-    let (stream, urgent) = (kernel.stream()?, kernel.urgent()?);
+    let report = Reporter::new(Format::of(args.json, args.wide), &mount)?;
+    let ring_bytes = args.ring_kib << 10;
+    let kernel = Kernel::load(Setup {
+        stream_bytes: ring_bytes,
+    })?;
 
-    let mut watch = Watch {
-        lineage: args.lineage.then(ProcessTable::new),
-        kernel,
-        stream,
-        urgent,
-        filter,
-        levels: Levels::new(Config::default().levels),
-        report,
-        limit: args.count.unwrap_or(u64::MAX),
+    let mut stream = Stream::new(kernel, filter, report, args.lineage, args.count)?;
+    stream.open(ring_bytes, cgroup.as_ref())?;
+    let end = args.duration.map(|duration| Instant::now() + duration);
+    stream.follow(&mut shutdown, end).await?;
+    stream.close(&mut shutdown).await
+}
+
+fn find_cgroup(mount: &Mount, path: &str) -> Result<ResolvedCgroup, AgentError> {
+    let slice = SliceRef::parse(path).map_err(|error| AgentError::Usage(format!("--cgroup: {error}")))?;
+    resolve(mount, &slice).map_err(|source| AgentError::Slice {
+        context: "--cgroup".to_owned(),
+        source,
+    })
+}
+
+/// A number with its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("a number with its unit is needed: 500ms, 10s, 5m or 1h".to_owned()),
     };
-    watch.open(args, cgroup)?;
-    let begun = Instant::now();
-    let deadline = args.duration.map(|duration| begun + duration);
-    let reader = watch.follow(&mut shutdown, deadline).await?;
-    if reader == Reader::There { watch.close(begun, &mut shutdown).await } else { Ok(()) }
-}
-
-impl WatchArgs {
-    fn format(&self) -> Format {
-        if self.json {
-            return Format::Json;
-        }
-        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Format::human(self.wide, colour)
+    let number: u64 = number.parse().map_err(|error| format!("{number:?}: {error}"))?;
+    match number.checked_mul(factor) {
+        Some(ms) if (1..=u64::from(u32::MAX)).contains(&ms) => Ok(Duration::from_millis(ms)),
+        _ => Err("must be from 1ms to 1193h".to_owned()),
     }
 }
 
-struct Watch {
-    kernel: Kernel,
-    stream: RingReader,
-    urgent: RingReader,
-    filter: Filter,
-    levels: Levels,
-    report: Reporter,
-    /// Kept only for `--lineage`.
-    lineage: Option<ProcessTable>,
-    /// Events still to be shown.
-    limit: u64,
+/// The kernel takes powers of two from a page upwards.
+fn ring_size(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(kib) if (4..=1 << 20).contains(&kib) && u32::is_power_of_two(kib) => Ok(kib),
+        _ => Err("must be a power of two from 4 to 1048576".to_owned()),
+    }
 }
 
-impl Watch {
-    /// Sets the filters, takes the first picture and opens the gate.
-    fn open(&mut self, args: &WatchArgs, cgroup: Option<ResolvedCgroup>) -> Result<(), AgentError> {
-        for what in self.kernel.unavailable().to_vec() {
-            self.report.health(HealthTopic::Unavailable, what)?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units_and_bounds() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        for bad in ["", "10", "s", "0s", "-1s", "1d", "99999999999h", "1.5s"] {
+            assert!(duration(bad).is_err(), "{bad}");
         }
-        self.filter.set_cgroup(cgroup.as_ref().map(|cgroup| cgroup.path.clone()));
-        // A lineage needs every fork, exec and exit: then only the agent's side filters.
-        if self.lineage.is_none() {
-            self.limit_in_kernel(cgroup.as_ref())?;
-        }
-        if args.filter.children {
-            self.adopt_children()?;
-        }
-        if self.filter.wants_alerts() {
-            arm_levels(&mut self.kernel, &Config::default().levels)?;
-        }
-        let kinds = self.filter.kinds_mask() | self.lineage.as_ref().map_or(0, |_| LIFE_CYCLE);
-        let half_full = u64::from(args.ring_mib) << 19;
-        self.kernel.steer(|control| {
-            control.stream_wake_ns = WAKE.as_nanos() as u32;
-            control.stream_wake_bytes = half_full;
-            control.stream_kinds = kinds;
-        })?;
-        // The gate is open before the picture is taken: what happens meanwhile waits in the ring, and the table knows
-        // a process that both tell of by its pid and start.
-        if let Some(table) = &mut self.lineage {
-            let subjects: Vec<Subject> = self.kernel.picture()?.iter().map(picture::subject).collect();
-            table.add_picture(&subjects);
-        }
-        Ok(())
     }
 
-    fn limit_in_kernel(&mut self, cgroup: Option<&ResolvedCgroup>) -> Result<(), AgentError> {
-        let filter = &self.filter;
-        let flag = |set: bool, flag| if set { flag } else { 0 };
-        self.kernel.limit_stream(&StreamFilter {
-            flags: flag(!filter.uids().is_empty(), FILTER_UID)
-                | flag(!filter.comms().is_empty(), FILTER_COMM)
-                | flag(!filter.pids().is_empty(), FILTER_PID)
-                | flag(filter.children(), FILTER_CHILDREN)
-                | flag(cgroup.is_some(), FILTER_CGROUP),
-            uids: filter.uids().to_vec(),
-            comms: filter.comms().to_vec(),
-            pids: filter.pids().to_vec(),
-        })?;
-        if let Some(ResolvedCgroup { id, depth, .. }) = *cgroup.as_ref().unwrap_or(&&ResolvedCgroup::default()) {
-            self.kernel.steer(|control| control.cgroup = CgroupCell { id, depth, pad: 0 })?;
+    #[test]
+    fn rings_are_powers_of_two() {
+        assert_eq!(ring_size("64"), Ok(64));
+        for bad in ["", "0", "2", "65", "-4", "2097152", "x"] {
+            assert!(ring_size(bad).is_err(), "{bad}");
         }
-        Ok(())
     }
 }

@@ -133,7 +133,10 @@ fn read_levels(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, field: &st
         levels.push(reader.number(entry, &field, (FLOOR_THREADS, MAX_THREADS)));
     }
     let good: Vec<u32> = levels.iter().copied().flatten().collect();
-    let fall = good.iter().zip(good.iter().skip(1)).find(|(low, high)| low >= high);
+    let fall = good
+        .iter()
+        .zip(good.iter().skip(1))
+        .find(|(low, high)| low >= high);
     if let Some((low, high)) = fall {
         let what = format!("{high} after {low} does not rise; each level must be above the one before it");
         reader.bad(&value.span(), field, what);

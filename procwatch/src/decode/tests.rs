@@ -154,7 +154,7 @@ fn status_is_that_of_waitpid() {
         (0x100, ExitStatus::Code(1)),
         (0xff00, ExitStatus::Code(255)),
         (9, signal(9, false)),
-        (0x80 | 11, signal(11, true)),
+        (0x8b, signal(11, true)),
         (64, signal(64, false)),
     ] {
         assert_eq!(exit_status(status), expected, "{status:#x}");

@@ -21,8 +21,15 @@ const MAX_MOVED: usize = 4096;
 impl Placement {
     /// `uids` of the rules, in their order.
     pub fn new(uids: impl IntoIterator<Item = u32>) -> Self {
-        let rules = uids.into_iter().enumerate().map(|(rule, uid)| (uid, rule)).collect();
-        Self { rules, moved: HashMap::new() }
+        let rules = uids
+            .into_iter()
+            .enumerate()
+            .map(|(rule, uid)| (uid, rule))
+            .collect();
+        Self {
+            rules,
+            moved: HashMap::new(),
+        }
     }
 
     /// The rule for a process of these uids: real and effective must agree.
@@ -46,10 +53,17 @@ impl Placement {
 
 impl Detector for Placement {
     fn on(&mut self, event: &Event, _table: &ProcessTable) -> Vec<Decision> {
-        let Body::Stray(stray) = &event.body else { return Vec::new() };
+        let Body::Stray(stray) = &event.body else {
+            return Vec::new();
+        };
         let subject = &event.subject;
-        let Some(rule) = self.rule(subject.uid, subject.euid) else { return Vec::new() };
-        if self.moved_at(subject.key()).is_some_and(|moved| moved >= event.time) {
+        let Some(rule) = self.rule(subject.uid, subject.euid) else {
+            return Vec::new();
+        };
+        if self
+            .moved_at(subject.key())
+            .is_some_and(|moved| moved >= event.time)
+        {
             return Vec::new();
         }
         vec![Decision::Place(Place::of_stray(event, stray, rule))]
@@ -82,7 +96,12 @@ mod tests {
                 cgroup_id: 1,
                 comm: Comm::default(),
             },
-            body: Body::Stray(Stray { target_id: 2, trigger: Trigger::Exec, loginuid: None, sessionid: None }),
+            body: Body::Stray(Stray {
+                target_id: 2,
+                trigger: Trigger::Exec,
+                loginuid: None,
+                sessionid: None,
+            }),
         }
     }
 

@@ -47,7 +47,9 @@ fn errno(error: &io::Error) -> Option<Errno> {
 fn explain(error: &io::Error) -> String {
     let why = match errno(error) {
         Some(Errno::ESRCH) => "the process has ended",
-        Some(Errno::ENOENT) => "the slice is gone; it exists while its user has a session or a unit runs in it",
+        Some(Errno::ENOENT) => {
+            "the slice is gone; it exists while its user has a session or a unit runs in it"
+        }
         Some(Errno::EBUSY) => "the slice has controllers enabled below it or a partition refuses processes",
         Some(Errno::EOPNOTSUPP) => {
             "the slice is threaded: a process was written into the slice itself; move it into a leaf"
@@ -65,13 +67,25 @@ mod tests {
 
     #[test]
     fn every_expected_refusal_is_explained() {
-        for errno in
-            [Errno::ESRCH, Errno::ENOENT, Errno::EBUSY, Errno::EOPNOTSUPP, Errno::ENOSPC, Errno::EACCES]
-        {
+        for errno in [
+            Errno::ESRCH,
+            Errno::ENOENT,
+            Errno::EBUSY,
+            Errno::EOPNOTSUPP,
+            Errno::ENOSPC,
+            Errno::EACCES,
+        ] {
             let source = io::Error::from(errno);
             let plain = source.to_string();
-            let shown = MoveError { path: CgroupPath::root(), source }.to_string();
-            assert!(shown.contains(&plain) && shown.len() > plain.len() + 10, "{shown}");
+            let shown = MoveError {
+                path: CgroupPath::root(),
+                source,
+            }
+            .to_string();
+            assert!(
+                shown.contains(&plain) && shown.len() > plain.len() + 10,
+                "{shown}"
+            );
         }
     }
 }

@@ -49,7 +49,8 @@ struct Type {
     at: usize,
     name: u32,
     info: u32,
-    size_or_type: u32,
+    /// Its size, or the type it refers to.
+    refers: u32,
 }
 
 impl Type {
@@ -138,7 +139,7 @@ impl KernelTypes {
             at,
             name: u32_at(&self.data, at)?,
             info: u32_at(&self.data, at + 4)?,
-            size_or_type: u32_at(&self.data, at + 8)?,
+            refers: u32_at(&self.data, at + 8)?,
         })
     }
 
@@ -198,7 +199,7 @@ impl KernelTypes {
         for _ in 0..16 {
             match found.kind() {
                 KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
-                    found = self.by_id(found.size_or_type)?;
+                    found = self.by_id(found.refers)?;
                 }
                 _ => return Some(found),
             }
@@ -219,17 +220,20 @@ impl KernelTypes {
     fn id(&self, kind: u8, name: &str) -> Option<u32> {
         let found = self.find(kind, name)?;
         // Types stand in the order of their places.
-        self.types.binary_search(&(found.at as u32)).ok().map(|index| index as u32 + 1)
+        self.types
+            .binary_search(&(found.at as u32))
+            .ok()
+            .map(|index| index as u32 + 1)
     }
 
     /// How many arguments the tracepoint `name` passes. `None` when the kernel has no such tracepoint.
     pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
         let typedef = self.find(KIND_TYPEDEF, &format!("btf_trace_{name}"))?;
         let pointer = self
-            .by_id(typedef.size_or_type)
+            .by_id(typedef.refers)
             .filter(|found| found.kind() == KIND_PTR)?;
         let proto = self
-            .by_id(pointer.size_or_type)
+            .by_id(pointer.refers)
             .filter(|found| found.kind() == KIND_FUNC_PROTO)?;
         // The first parameter is the tracepoint's private data.
         proto.vlen().checked_sub(1)
@@ -314,8 +318,14 @@ mod tests {
         btf.types.extend([hook, u32::from(KIND_TYPEDEF) << 24, 1]); // 2
         btf.types.extend([fork, u32::from(KIND_FUNC) << 24, 1]); // 3
         let types = KernelTypes::parse(btf.build()).unwrap();
-        assert_eq!((types.tracepoint_id("fork"), types.function_id("fork")), (Some(2), Some(3)));
-        assert_eq!((types.tracepoint_id("exec"), types.function_id("btf_trace_fork")), (None, None));
+        assert_eq!(
+            (types.tracepoint_id("fork"), types.function_id("fork")),
+            (Some(2), Some(3))
+        );
+        assert_eq!(
+            (types.tracepoint_id("exec"), types.function_id("btf_trace_fork")),
+            (None, None)
+        );
     }
 
     #[test]

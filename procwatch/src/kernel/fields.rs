@@ -66,11 +66,7 @@ pub fn resolve(types: &KernelTypes) -> Result<(Fields, Vec<String>), Vec<String>
         (field.set)(&mut fields, found.unwrap_or(ABSENT));
         if found.is_none() {
             let name = format!("{}.{}", field.structure, field.members.join("|"));
-            if field.required {
-                missing.push(name)
-            } else {
-                absent.push(name)
-            }
+            if field.required { &mut missing } else { &mut absent }.push(name);
         }
     }
     if missing.is_empty() {

@@ -47,7 +47,7 @@ impl RingReader {
     }
 
     /// Takes the next record, if there is one.
-    pub fn next(&mut self) -> Option<Taken> {
+    pub fn take(&mut self) -> Option<Taken> {
         let event = decode(&self.ring.get_mut().next()?);
         let missing = event
             .as_ref()

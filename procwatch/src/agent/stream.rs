@@ -1,0 +1,318 @@
+//! The loop of `watch`: events in, lines out.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use procwatch_common::{policy::CgroupCell, wire::Kind};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{AgentError, guard::arm_levels, output::Reader, report::Reporter, shutdown::Shutdown};
+use crate::{
+    cgroup::ResolvedCgroup,
+    config::Config,
+    detect::{Decision, Detector, levels::Levels},
+    event::{Event, Subject},
+    filter::Filter,
+    kernel::{Kernel, RingReader, object::StreamFilter, picture, ring::Taken},
+    record::{self, HealthTopic, Ring, Summary},
+    table::ProcessTable,
+};
+
+/// Shortest time between two wake-ups by the stream: no record waits longer before it is shown.
+const WAKE: Duration = Duration::from_millis(20);
+
+/// When there is no other end.
+const FOREVER: Duration = Duration::from_hours(24 * 365 * 100);
+
+/// A listener to the stream.
+pub struct Stream {
+    kernel: Kernel,
+    events: RingReader,
+    urgent: RingReader,
+    filter: Filter,
+    levels: Levels,
+    report: Reporter,
+    /// Kept only for lineages.
+    table: Option<ProcessTable>,
+    /// Missing records of this batch, by ring and CPU.
+    missing: BTreeMap<(Ring, u32), u64>,
+    /// Events still to be shown.
+    limit: u64,
+    begun: Instant,
+    reader: Reader,
+}
+
+/// What a look into the rings brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Nothing,
+    Something,
+    /// There is more, but the output must be written first.
+    Interrupted,
+}
+
+impl Stream {
+    /// Takes the rings; the gate is still closed.
+    ///
+    /// # Errors
+    /// When the kernel refuses something.
+    pub fn new(
+        mut kernel: Kernel,
+        filter: Filter,
+        report: Reporter,
+        lineage: bool,
+        limit: Option<u64>,
+    ) -> Result<Self, AgentError> {
+        Ok(Self {
+            events: kernel.stream()?,
+            urgent: kernel.urgent()?,
+            kernel,
+            filter,
+            levels: Levels::new(Config::default().levels),
+            report,
+            table: lineage.then(ProcessTable::new),
+            missing: BTreeMap::new(),
+            limit: limit.unwrap_or(u64::MAX),
+            begun: Instant::now(),
+            reader: Reader::There,
+        })
+    }
+
+    /// Sets the filters, takes the first picture and opens the gate.
+    ///
+    /// # Errors
+    /// When the kernel refuses something.
+    pub fn open(&mut self, ring_bytes: u32, cgroup: Option<&ResolvedCgroup>) -> Result<(), AgentError> {
+        for what in self.kernel.unavailable().to_vec() {
+            self.report.health(HealthTopic::Unavailable, what)?;
+        }
+        if let Some(cgroup) = cgroup {
+            self.filter.set_cgroup(&cgroup.path);
+        }
+        let mut kinds = self.filter.kinds_mask();
+        if self.table.is_some() {
+            // A lineage needs every fork, exec and exit: then the agent alone filters.
+            self.filter.decide_alone();
+            kinds |= Kind::Fork.bit() | Kind::Exec.bit() | Kind::Exit.bit() | Kind::Uid.bit();
+        } else {
+            self.limit_in_kernel(cgroup)?;
+        }
+        self.adopt_children()?;
+        if self.filter.wants_alerts() {
+            arm_levels(&mut self.kernel, &Config::default().levels)?;
+        }
+        self.kernel.steer(|control| {
+            control.stream_wake_ns = WAKE.as_nanos() as u32;
+            control.stream_wake_bytes = u64::from(ring_bytes / 2);
+            control.stream_kinds = kinds;
+        })?;
+        self.begun = Instant::now();
+        // The gate is open before the picture is taken: what happens meanwhile waits in the ring, and the table knows
+        // a process that both tell of by its pid and start.
+        if self.table.is_some() {
+            let subjects = self.subjects()?;
+            self.table.insert(ProcessTable::new()).add_picture(&subjects);
+        }
+        Ok(())
+    }
+
+    fn limit_in_kernel(&mut self, cgroup: Option<&ResolvedCgroup>) -> Result<(), AgentError> {
+        let filter = &self.filter;
+        self.kernel.limit_stream(&StreamFilter {
+            flags: filter.kernel_filters(),
+            uids: filter.uids().collect(),
+            comms: filter.comms().collect(),
+            pids: filter.pids().collect(),
+        })?;
+        if let Some(ResolvedCgroup { id, depth, .. }) = cgroup {
+            self.kernel.steer(|control| {
+                control.cgroup = CgroupCell {
+                    id: *id,
+                    depth: *depth,
+                    pad: 0,
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// With `--children`: the descendants that are there already. Their own children join in the kernel, at their
+    /// birth, before anyone listens; so once a picture brings no new one, none is missing.
+    fn adopt_children(&mut self) -> Result<(), AgentError> {
+        if !self.filter.follows_children() {
+            return Ok(());
+        }
+        let roots: Vec<u32> = self.filter.pids().collect();
+        let mut known = roots.len();
+        loop {
+            let mut table = ProcessTable::new();
+            table.add_picture(&self.subjects()?);
+            let family = table.with_descendants(&roots);
+            self.kernel.watch_pids(&family)?;
+            for pid in &family {
+                if let Some(process) = table.get(*pid) {
+                    self.filter.adopt(process.ppid, *pid);
+                }
+            }
+            if family.len() <= known {
+                return Ok(());
+            }
+            known = family.len();
+        }
+    }
+
+    fn subjects(&mut self) -> Result<Vec<Subject>, AgentError> {
+        Ok(self.kernel.picture()?.iter().map(picture::subject).collect())
+    }
+
+    /// Shows events until the order to end, the given moment, the last wanted event, or the reader's departure.
+    ///
+    /// # Errors
+    /// When the rings or the output fail.
+    pub async fn follow(&mut self, shutdown: &mut Shutdown, end: Option<Instant>) -> Result<(), AgentError> {
+        let end = end.unwrap_or_else(|| Instant::now() + FOREVER);
+        loop {
+            let look = self.look()?;
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => return Ok(()),
+                reader = self.report.flush() => self.reader = reader?,
+            }
+            if self.limit == 0 || self.reader == Reader::Gone || Instant::now() >= end {
+                return Ok(());
+            }
+            if look == Look::Interrupted {
+                continue;
+            }
+            // After a wake-up the kernel is silent for `WAKE`, so the agent looks again by itself until it finds
+            // nothing. Then it sleeps until the kernel has something.
+            let again = look == Look::Something;
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => return Ok(()),
+                () = sleep_until(end) => return Ok(()),
+                ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
+                ready = self.events.readable() => ready.map_err(AgentError::io("the stream ring"))?,
+                () = sleep(WAKE), if again => {}
+            }
+        }
+    }
+
+    /// Closes the gate, shows what was still under way, and gives the account.
+    ///
+    /// # Errors
+    /// When the rings or the output fail.
+    pub async fn close(mut self, shutdown: &mut Shutdown) -> Result<(), AgentError> {
+        let seconds = self.begun.elapsed().as_secs_f64();
+        self.kernel
+            .steer(|control| (control.stream_kinds, control.urgent) = (0, 0))?;
+        while self.reader == Reader::There {
+            let look = self.look()?;
+            if look != Look::Interrupted {
+                self.summarise(seconds)?;
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => return Ok(()),
+                reader = self.report.flush() => self.reader = reader?,
+            }
+            if look != Look::Interrupted {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn summarise(&mut self, seconds: f64) -> Result<(), AgentError> {
+        let stats = self.kernel.stats()?;
+        let events = self.report.events();
+        self.report.now_record(record::Body::Summary(Summary {
+            events,
+            lost: stats.stream.lost + stats.urgent.lost,
+            seconds,
+            per_second: events as f64 / seconds,
+        }))
+    }
+
+    /// Takes what both rings hold, as far as the output can take it.
+    fn look(&mut self) -> Result<Look, AgentError> {
+        let look = self.take()?;
+        for ((ring, cpu), lost) in std::mem::take(&mut self.missing) {
+            let total = match ring {
+                Ring::Stream => self.events.lost(),
+                Ring::Urgent => self.urgent.lost(),
+            };
+            self.report.loss(ring, Some(cpu), lost, total)?;
+        }
+        Ok(look)
+    }
+
+    fn take(&mut self) -> Result<Look, AgentError> {
+        let mut look = Look::Nothing;
+        while let Some(taken) = self.urgent.take() {
+            if let Some(event) = self.understand(Ring::Urgent, taken)? {
+                self.show_alert(&event)?;
+            }
+        }
+        while self.limit > 0
+            && let Some(taken) = self.events.take()
+        {
+            look = Look::Something;
+            if let Some(event) = self.understand(Ring::Stream, taken)? {
+                self.show(event)?;
+            }
+            if self.report.is_full() {
+                return Ok(Look::Interrupted);
+            }
+        }
+        Ok(look)
+    }
+
+    fn understand(&mut self, ring: Ring, taken: Taken) -> Result<Option<Event>, AgentError> {
+        match taken.event {
+            Ok(event) => {
+                if let Some(missing) = taken.missing {
+                    *self.missing.entry((ring, event.cpu)).or_default() += missing;
+                }
+                Ok(Some(event))
+            }
+            Err(error) => {
+                self.report.health(HealthTopic::Degraded, error.to_string())?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn show(&mut self, event: Event) -> Result<(), AgentError> {
+        let wanted = self.filter.matches(&event, &mut self.report.converter.cgroups);
+        let lineage = self
+            .table
+            .as_ref()
+            .filter(|_| wanted)
+            .map(|table| table.lineage(&event.subject));
+        if let Some(table) = &mut self.table {
+            table.apply(&event);
+        }
+        if !wanted {
+            return Ok(());
+        }
+        self.limit -= 1;
+        self.report.event(event, lineage)
+    }
+
+    fn show_alert(&mut self, event: &Event) -> Result<(), AgentError> {
+        let empty = ProcessTable::new();
+        for decision in self.levels.on(event, self.table.as_ref().unwrap_or(&empty)) {
+            if self.limit == 0 || !self.filter.matches(event, &mut self.report.converter.cgroups) {
+                continue;
+            }
+            self.limit -= 1;
+            let lineage = self.table.as_ref().map(|table| table.lineage(&event.subject));
+            match decision {
+                Decision::Alert(alert) => self.report.alert(alert, lineage)?,
+                Decision::Cleared(event) => self.report.event(event, lineage)?,
+                Decision::Place(_) => {}
+            }
+        }
+        Ok(())
+    }
+}

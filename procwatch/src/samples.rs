@@ -1,0 +1,210 @@
+//! One record of each kind, for tests.
+
+use jiff::Timestamp;
+
+use crate::{
+    record::{
+        Action, Alert, Body, Cgroup, Cleared, Command, Decision, Exec, Exit, Fork, Health, HealthTopic, Loss,
+        Mode, Outcome, Process, Reason, Record, Result, Ring, SeenAt, Severity, Summary, Thread, Uid,
+        Verdict,
+    },
+    text::{Comm, Text},
+};
+
+/// Wraps a body with a time.
+pub(crate) fn record(body: Body) -> Record {
+    let time: Timestamp = "2026-11-22T15:04:05.123456789Z".parse().unwrap();
+    Record {
+        time,
+        boot_ns: 7_123_456_789,
+        body,
+    }
+}
+
+/// A name of at most 15 bytes.
+pub(crate) fn comm(name: &str) -> Comm {
+    let mut raw = [0; 16];
+    raw[..name.len()].copy_from_slice(name.as_bytes());
+    Comm::new(raw)
+}
+
+/// An ordinary process of alice.
+pub(crate) fn process() -> Process {
+    Process {
+        pid: 4242,
+        tid: 4242,
+        ppid: 100,
+        uid: 1000,
+        euid: 1000,
+        user: Some("alice".into()),
+        comm: comm("python3"),
+        threads: 1,
+        start_ns: 1_000,
+        cgroup_id: 77,
+        cgroup: Some("/user.slice/user-1000.slice/session-2.scope".into()),
+        lineage: None,
+    }
+}
+
+/// What alice's process runs.
+pub(crate) fn command() -> Command {
+    let argv = ["python3", "leak.py", "a b"].map(Text::from).to_vec();
+    Command {
+        argv: Some(argv),
+        argv_cut_bytes: 0,
+    }
+}
+
+/// One record of each kind, in the order of [`Body`].
+pub(crate) fn all() -> Vec<Record> {
+    let mut bodies = kernel();
+    bodies.extend(alerts());
+    bodies.extend(placements());
+    bodies.extend(own());
+    bodies.into_iter().map(record).collect()
+}
+
+fn kernel() -> Vec<Body> {
+    let thread = Process {
+        tid: 4300,
+        threads: 81,
+        ..process()
+    };
+    let ended = Process {
+        threads: 0,
+        ..process()
+    };
+    let thread_ended = Process {
+        tid: 4300,
+        threads: 80,
+        ..process()
+    };
+    vec![
+        Body::Fork(Fork {
+            process: process(),
+            creator_pid: 100,
+            creator_tid: 101,
+        }),
+        Body::Thread(Thread {
+            process: thread,
+            creator_tid: 4242,
+        }),
+        Body::Exec(Exec {
+            process: process(),
+            file: "/usr/bin/python3".into(),
+            command: command(),
+        }),
+        Body::Exit(Exit {
+            process: ended,
+            code: None,
+            signal: Some(9),
+            core: false,
+            lived_ns: 1_234_000_000,
+        }),
+        Body::ThreadExit(Exit {
+            process: thread_ended,
+            code: Some(0),
+            signal: None,
+            core: false,
+            lived_ns: 312_000,
+        }),
+        Body::Uid(Uid {
+            process: Process {
+                uid: 1003,
+                euid: 1003,
+                user: Some("aimgr".into()),
+                ..process()
+            },
+            old_uid: 1000,
+            old_euid: 1000,
+            seen_at: SeenAt::Exec,
+        }),
+        Body::Cgroup(Cgroup {
+            process: process(),
+            mover_pid: 1,
+            mover_comm: comm("systemd"),
+        }),
+    ]
+}
+
+fn alerts() -> Vec<Body> {
+    vec![
+        Body::Alert(Alert {
+            process: Process {
+                tid: 4341,
+                threads: 100,
+                ..process()
+            },
+            severity: Severity::Warning,
+            level: 100,
+            exe: Some("/usr/bin/python3.11".into()),
+            command: command(),
+            age_ns: 130_000_000_000,
+            latency_ns: Some(85_000),
+            at_start: false,
+        }),
+        Body::Cleared(Cleared {
+            process: Process {
+                threads: 79,
+                ..process()
+            },
+            severity: Severity::Warning,
+            level: 100,
+            ended: false,
+        }),
+    ]
+}
+
+fn placements() -> Vec<Body> {
+    let stray = Process {
+        uid: 1003,
+        euid: 1003,
+        user: Some("aimgr".into()),
+        ..process()
+    };
+    vec![
+        Body::Decision(Decision {
+            process: stray.clone(),
+            verdict: Verdict::Move,
+            reason: Reason::OutsideSlice,
+            rule: "place[1] user=aimgr".into(),
+            mode: Mode::Observe,
+            target: "/user.slice/user-1003.slice".into(),
+            seen_at: SeenAt::Exec,
+            loginuid: Some(1000),
+            sessionid: None,
+        }),
+        Body::Outcome(Outcome {
+            process: stray,
+            action: Action::Move,
+            result: Result::Verified,
+            from: Some("/user.slice/user-1000.slice/session-2.scope".into()),
+            to: "/user.slice/user-1003.slice/procwatch.service/su-1".into(),
+            error: None,
+            outside_ns: Some(1_250_000),
+            still_outside: Some(0),
+        }),
+    ]
+}
+
+fn own() -> Vec<Body> {
+    vec![
+        Body::Loss(Loss {
+            ring: Ring::Stream,
+            cpu: Some(3),
+            lost: 120,
+            lost_total: 200,
+            hint: "enlarge it with --ring-bytes or filter".into(),
+        }),
+        Body::Health(Health {
+            topic: HealthTopic::Armed,
+            message: "9 programs attached".into(),
+        }),
+        Body::Summary(Summary {
+            events: 1234,
+            lost: 0,
+            seconds: 10.0,
+            per_second: 123.4,
+        }),
+    ]
+}

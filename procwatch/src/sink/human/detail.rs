@@ -1,0 +1,267 @@
+//! What is particular to each kind of record.
+
+use nix::sys::signal::Signal;
+
+use super::line::Line;
+use crate::{
+    record::{
+        Alert, Ancestor, Body, Cgroup, Cleared, Command, Decision, Exec, Exit, Fork, HealthTopic, Loss, Mode,
+        Outcome, Reason, Result, Ring, SeenAt, Summary, Uid, Verdict,
+    },
+    sink::duration::Span,
+    users::UserNames,
+};
+
+pub(super) fn add(body: &Body, users: &mut UserNames, line: &mut Line) {
+    match body {
+        Body::Fork(fork) => add_fork(fork, line),
+        Body::Thread(thread) => line.add(format_args!("threads {}", thread.process.threads)),
+        Body::Exec(exec) => add_exec(exec, line),
+        Body::Exit(exit) => add_exit(exit, line),
+        Body::ThreadExit(exit) => add_thread_exit(exit, line),
+        Body::Uid(uid) => add_uid(uid, users, line),
+        Body::Cgroup(cgroup) => add_cgroup(cgroup, line),
+        Body::Alert(alert) => add_alert(alert, line),
+        Body::Cleared(cleared) => add_cleared(cleared, line),
+        Body::Decision(decision) => add_decision(decision, line),
+        Body::Outcome(outcome) => add_outcome(outcome, line),
+        Body::Loss(loss) => add_loss(loss, line),
+        Body::Health(health) => {
+            line.add(format_args!("{}: ", topic(health.topic)));
+            line.words(&health.message);
+        }
+        Body::Summary(summary) => add_summary(summary, line),
+    }
+}
+
+/// ` ← bash(12) ← su(11)`, nearest first.
+pub(super) fn add_lineage(lineage: &[Ancestor], line: &mut Line) {
+    let start = line.position();
+    for ancestor in lineage {
+        line.add(format_args!(" ← {}({})", ancestor.comm, ancestor.pid));
+    }
+    line.cut(start, line.columns());
+}
+
+fn add_fork(fork: &Fork, line: &mut Line) {
+    if fork.creator_pid != fork.process.ppid {
+        line.add(format_args!("by {}", fork.creator_pid));
+    }
+}
+
+fn add_exec(exec: &Exec, line: &mut Line) {
+    if exec.command.argv.as_ref().is_some_and(|argv| !argv.is_empty()) {
+        add_command(&exec.command, line.columns(), line);
+    } else {
+        line.foreign(&exec.file, line.columns());
+    }
+}
+
+/// The bytes that a cut leaves out are those the kernel did not capture; what only the line has no room for is in
+/// the JSON form.
+fn add_command(command: &Command, columns: usize, line: &mut Line) {
+    let start = line.position();
+    line.arguments(command.argv.as_deref().unwrap_or_default());
+    line.cut(start, columns);
+    if command.argv_cut_bytes > 0 {
+        let ellipsis = if line.ends_with('…') { "" } else { "…" };
+        line.add(format_args!("{ellipsis}(+{} bytes)", command.argv_cut_bytes));
+    }
+}
+
+fn add_exit(exit: &Exit, line: &mut Line) {
+    add_status(exit, line);
+    line.add(format_args!("  lived {}", Span(exit.lived_ns)));
+}
+
+fn add_thread_exit(exit: &Exit, line: &mut Line) {
+    line.add(format_args!("threads {}", exit.process.threads));
+    if exit.code != Some(0) {
+        line.push("  ");
+        add_status(exit, line);
+    }
+}
+
+fn add_status(exit: &Exit, line: &mut Line) {
+    if let Some(number) = exit.signal {
+        line.add(format_args!("signal {number}"));
+        if let Some(name) = signal_name(number) {
+            line.add(format_args!(" {name}"));
+        }
+    }
+    if let Some(code) = exit.code {
+        line.add(format_args!("code {code}"));
+    }
+    if exit.core {
+        line.push(" core dumped");
+    }
+}
+
+/// `KILL` for 9; real-time signals have no names.
+fn signal_name(number: u32) -> Option<&'static str> {
+    let signal = Signal::try_from(i32::try_from(number).ok()?).ok()?;
+    signal.as_str().strip_prefix("SIG")
+}
+
+fn add_uid(uid: &Uid, users: &mut UserNames, line: &mut Line) {
+    let (new, new_effective) = (uid.process.uid, uid.process.euid);
+    if uid.old_uid == uid.old_euid && new == new_effective {
+        add_uids(uid.old_uid, new, users, line);
+    } else {
+        let mut separator = "";
+        for (name, old, new) in [
+            ("real ", uid.old_uid, new),
+            ("effective ", uid.old_euid, new_effective),
+        ] {
+            if old != new {
+                line.push(separator);
+                line.push(name);
+                add_uids(old, new, users, line);
+                separator = "  ";
+            }
+        }
+    }
+    line.add(format_args!("  seen at {}", seen_at(uid.seen_at)));
+}
+
+/// `1000(alice)→1003(aimgr)`
+fn add_uids(old: u32, new: u32, users: &mut UserNames, line: &mut Line) {
+    add_uid_with_name(old, users, line);
+    line.push("→");
+    add_uid_with_name(new, users, line);
+}
+
+fn add_uid_with_name(uid: u32, users: &mut UserNames, line: &mut Line) {
+    line.add(format_args!("{uid}"));
+    if let Some(name) = users.name(uid) {
+        line.add(format_args!("({name})"));
+    }
+}
+
+fn add_cgroup(cgroup: &Cgroup, line: &mut Line) {
+    if let Some(path) = &cgroup.process.cgroup {
+        line.foreign(path, line.columns());
+    }
+    line.add(format_args!("  by {}({})", cgroup.mover_comm, cgroup.mover_pid));
+}
+
+fn add_alert(alert: &Alert, line: &mut Line) {
+    line.severity(alert.severity);
+    line.add(format_args!(
+        " {} threads (level {}) ",
+        alert.process.threads, alert.level
+    ));
+    let half = line.columns() / 2;
+    add_command(&alert.command, half, line);
+    for text in [&alert.exe, &alert.process.cgroup].into_iter().flatten() {
+        line.push(" · ");
+        line.foreign(text, half);
+    }
+    line.add(format_args!(" · age {}", Span(alert.age_ns)));
+    if let Some(latency_ns) = alert.latency_ns {
+        line.add(format_args!(" · +{}", Span(latency_ns)));
+    }
+    if alert.at_start {
+        line.push(" · before procwatch came");
+    }
+}
+
+fn add_cleared(cleared: &Cleared, line: &mut Line) {
+    line.severity(cleared.severity);
+    if cleared.ended {
+        line.push(" over: the process ended");
+    } else {
+        line.add(format_args!(" over: {} threads", cleared.process.threads));
+    }
+    line.add(format_args!(" (level {})", cleared.level));
+}
+
+fn add_decision(decision: &Decision, line: &mut Line) {
+    let reason = reason(decision.reason);
+    match (decision.verdict, decision.mode) {
+        (Verdict::Move, Mode::Observe) => line.add(format_args!("would move ({reason}) → ")),
+        (Verdict::Move, Mode::Enforce) => line.add(format_args!("move ({reason}) → ")),
+    }
+    line.words(&decision.target);
+    line.push("  rule ");
+    line.words(&decision.rule);
+}
+
+fn add_outcome(outcome: &Outcome, line: &mut Line) {
+    line.push(match outcome.result {
+        Result::Verified => "moved, verified",
+        Result::Unverified => "move ordered, not verified",
+        Result::Failed => "not moved",
+        Result::Gone => "ended before it was moved",
+    });
+    if let Some(error) = &outcome.error {
+        line.push(": ");
+        line.words(error);
+    }
+    if let Some(outside_ns) = outcome.outside_ns {
+        line.add(format_args!(", outside {}", Span(outside_ns)));
+    }
+    if let Some(still_outside) = outcome.still_outside {
+        line.add(format_args!(", {still_outside} still outside"));
+    }
+    line.push("  ");
+    if let Some(from) = &outcome.from {
+        line.foreign(from, line.columns() / 2);
+        line.push(" ");
+    }
+    line.push("→ ");
+    line.words(&outcome.to);
+}
+
+fn add_loss(loss: &Loss, line: &mut Line) {
+    let ring = match loss.ring {
+        Ring::Stream => "stream",
+        Ring::Urgent => "urgent",
+    };
+    line.add(format_args!("{ring} ring"));
+    if let Some(cpu) = loss.cpu {
+        line.add(format_args!(", CPU {cpu}"));
+    }
+    line.add(format_args!(
+        ": {} events lost, {} so far; ",
+        loss.lost, loss.lost_total
+    ));
+    line.words(&loss.hint);
+}
+
+fn add_summary(summary: &Summary, line: &mut Line) {
+    let Summary {
+        events,
+        lost,
+        seconds,
+        per_second,
+    } = summary;
+    line.add(format_args!(
+        "{events} events in {seconds:.1}s ({per_second:.0}/s), {lost} lost"
+    ));
+}
+
+const fn seen_at(seen_at: SeenAt) -> &'static str {
+    match seen_at {
+        SeenAt::CredentialChange => "change",
+        SeenAt::Exec => "exec",
+        SeenAt::Fork => "fork",
+        SeenAt::Exit => "exit",
+        SeenAt::Picture => "picture",
+    }
+}
+
+const fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::OutsideSlice => "outside-slice",
+    }
+}
+
+const fn topic(topic: HealthTopic) -> &'static str {
+    match topic {
+        HealthTopic::Armed => "armed",
+        HealthTopic::Unavailable => "unavailable",
+        HealthTopic::Degraded => "degraded",
+        HealthTopic::Stopped => "stopped",
+    }
+}
