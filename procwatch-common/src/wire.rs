@@ -99,7 +99,7 @@ pub struct Header {
     pub euid: u32,
     /// Threads of the process: not yet reaped when it grows, still alive when it shrinks.
     pub threads: u32,
-    /// Name of the task that caused the event (for a move: of the moved process), padded with zero.
+    /// Name of the task that caused the event (when a process ends or is moved: of that process), padded with zero.
     pub comm: [u8; COMM_LEN],
 }
 

@@ -72,7 +72,12 @@ fn stream(control: &Control, kind: Kind, task: Task, status: u32, live: u32) {
     let record = slot.record();
     // SAFETY: the record's own memory in the ring.
     unsafe {
-        subject::describe(&raw mut (*record).header, kind, time_ns, task, task.uids(), live);
+        let header = &raw mut (*record).header;
+        subject::describe(header, kind, time_ns, task, task.uids(), live);
+        if matches!(kind, Kind::Exit) {
+            // The process goes by its own name, not by that of the thread that happened to be the last.
+            subject::comm_of(task.leader(), &raw mut (*header).comm);
+        }
         (*record).thread_start_ns = task.start_ns();
         (*record).status = status;
         (*record).pad = 0;

@@ -111,8 +111,9 @@ impl Task {
         self.leader().start_ns()
     }
 
+    /// The thread whose name and id are those of the process.
     #[inline(always)]
-    fn leader(self) -> Self {
+    pub(crate) fn leader(self) -> Self {
         Self(load(self.0, offset!(task_group_leader)))
     }
 

@@ -57,7 +57,7 @@ pub(crate) fn cargo(workspace: &Workspace) -> Result<Command> {
     let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))?;
     cargo
         .current_dir(&workspace.root)
-        .env("CARGO_TARGET_DIR", &workspace.target);
+        .env("CARGO_BUILD_TARGET_DIR", &workspace.target);
     Ok(cargo)
 }
 

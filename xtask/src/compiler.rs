@@ -87,10 +87,9 @@ pub(crate) fn rustup_command(found: &Toolchains) -> String {
 pub(crate) fn install(found: &Toolchains) -> Toolchains {
     for step in steps(found, Apt::probe()) {
         if let Err(error) = execute(&step) {
-            let error = format!("{error:#}");
             say(&format!(
                 "that did not work: {}",
-                error.lines().next().unwrap_or_default()
+                exec::gist(&format!("{error:#}"))
             ));
         }
         let found = Toolchains::probe();

@@ -47,6 +47,21 @@ fn output(command: &mut Command) -> Result<Output> {
         .with_context(|| format!("cannot start {}", show(command)))
 }
 
+/// The one line that matters of what a failed program wrote: its first error, else its last line.
+pub(crate) fn gist(text: &str) -> &str {
+    let is_error = |line: &&str| {
+        ["error", "E: ", "fatal"]
+            .iter()
+            .any(|start| line.starts_with(start))
+    };
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .clone()
+        .find(is_error)
+        .or_else(|| lines.next_back())
+        .unwrap_or_default()
+}
+
 /// The command as a person would type it, without its folder and its environment.
 pub(crate) fn show(command: &Command) -> String {
     let program = Path::new(command.get_program());
@@ -67,6 +82,16 @@ mod tests {
             .to_string();
         assert!(error.starts_with("`cat /no/such/file` failed"), "{error}");
         assert!(error.contains("No such file"), "{error}");
+    }
+
+    #[test]
+    fn gist_is_the_first_error_or_the_last_line() {
+        let rustup =
+            "`rustup component add` failed: info: downloading\nerror: could not download\nCaused by:\n x";
+        assert_eq!(gist(rustup), "error: could not download");
+        assert_eq!(gist("one line"), "one line");
+        assert_eq!(gist("first\n  last\n\n"), "last");
+        assert_eq!(gist(""), "");
     }
 
     #[test]

@@ -67,8 +67,7 @@ fn deny(workspace: &Workspace) -> Result<()> {
             "advisories",
         ])?),
         Err(error) => {
-            let error = error.to_string();
-            eprintln!("SKIPPED advisories: {}", error.lines().last().unwrap_or_default());
+            eprintln!("SKIPPED advisories: {}", exec::gist(&error.to_string()));
             Ok(())
         }
     }

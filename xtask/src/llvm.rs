@@ -22,21 +22,21 @@ pub(crate) fn library_folder(
 ) -> Result<Option<PathBuf>> {
     let wanted = compiler.version.llvm;
     let toolchains = [Some(compiler), found.current.as_ref(), found.nightly.as_ref()];
-    let toolchain_lib = toolchains
+    let library = toolchains
         .into_iter()
         .flatten()
-        .map(|toolchain| &toolchain.lib)
-        .find(|lib| {
-            names(lib)
-                .iter()
-                .any(|name| name.contains("-rust-") && major(name).is_some_and(|it| it >= wanted))
-        });
-    match toolchain_lib {
-        Some(lib) => Ok(Some(lib.clone())),
-        None => system_library(wanted)
-            .map(|library| link_alone(workspace, &library))
-            .transpose(),
-    }
+        .find_map(|toolchain| rust_library(&toolchain.lib, wanted))
+        .or_else(|| system_library(wanted));
+    library.map(|library| link_alone(workspace, &library)).transpose()
+}
+
+/// The LLVM in a toolchain's folder, when it is new enough.
+///
+/// Beside the library lies a linker script of nearly the same name, which cannot be loaded: the large file it is.
+fn rust_library(lib: &Path, wanted: u32) -> Option<PathBuf> {
+    let fits = |name: &String| name.contains("-rust-") && major(name).is_some_and(|it| it >= wanted);
+    let libraries = names(lib).into_iter().filter(fits).map(|name| lib.join(name));
+    libraries.max_by_key(|library| fs::metadata(library).map_or(0, |metadata| metadata.len()))
 }
 
 /// The system's LLVM that is nearest to `wanted` from above.
@@ -58,7 +58,7 @@ fn system_library(wanted: u32) -> Option<PathBuf> {
 }
 
 /// A folder with nothing but a link to `library`: bpf-linker takes the first LLVM that it sees in a folder, and a
-/// system's folder can hold several.
+/// folder can hold several, and files that are none.
 fn link_alone(workspace: &Workspace, library: &Path) -> Result<PathBuf> {
     let folder = workspace.tools().join("llvm");
     let link = folder.join("libLLVM.so");
@@ -105,6 +105,16 @@ mod tests {
         ] {
             assert_eq!(major(name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_linker_script_is_not_taken_for_the_library() {
+        let dir = tempfile::tempdir().unwrap();
+        let library = dir.path().join("libLLVM.so.22.1-rust-1.95.0-stable");
+        fs::write(dir.path().join("libLLVM-22-rust-1.95.0-stable.so"), "INPUT(x)").unwrap();
+        fs::write(&library, [0; 1000]).unwrap();
+        assert_eq!(rust_library(dir.path(), 22), Some(library));
+        assert_eq!(rust_library(dir.path(), 23), None);
     }
 
     #[test]

@@ -175,8 +175,10 @@ fn criteria() {
         ("--comm sh", attach("/x"), false),
         ("--pid 5", exec(5), true),
         ("--pid 5", exec(6), false),
-        ("--pid 5", fork(5, 6), false),
-        ("--pid 5,6", fork(5, 6), true),
+        // What a process does to others is told with it.
+        ("--pid 5", fork(5, 6), true),
+        ("--pid 6", fork(5, 6), true),
+        ("--pid 7", fork(5, 6), false),
         ("--pid 5 --uid 7", exec(5), false),
         // The kernel has decided about these.
         ("--cgroup system.slice", exec(5), true),
@@ -215,7 +217,7 @@ fn children_are_followed() {
     );
     assert_eq!(
         answers("--pid 5", [fork(5, 6), exec(6), exit(5), exec(5)]),
-        [false, false, true, true]
+        [true, false, true, true]
     );
 }
 
