@@ -31,7 +31,7 @@ pub(crate) extern "C" fn task_picture(ctx: *const TaskIterContext) -> i32 {
         start_ns: task.start_ns(),
         cgroup_id: task.cgroup().id(),
         tgid: task.tgid(),
-        ppid: task.parent_tgid(),
+        ppid: task.parent().tgid(),
         uid: uids.real,
         euid: uids.effective,
         threads: task.live_threads(),

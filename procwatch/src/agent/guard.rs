@@ -72,7 +72,7 @@ impl Guard {
         &mut self.report
     }
 
-    /// Works until the order to end, or until nobody reads any more.
+    /// Works until the order to end. A reader that leaves does not end it: the work goes on in silence.
     ///
     /// # Errors
     /// When the kernel side or the output fails.
@@ -80,15 +80,16 @@ impl Guard {
         self.look_around()?;
         loop {
             self.drain()?;
-            tokio::select! {
-                biased;
-                () = shutdown.requested() => break,
-                reader = self.report.flush() => if reader? == Reader::Gone { break },
-            }
+            self.report.shed();
             tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
                 ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
+                written = self.report.flush(), if !self.report.is_empty() => match written {
+                    Ok(Reader::There) => {}
+                    Ok(Reader::Gone) => tracing::warn!("nobody reads standard output any more; the agent goes on"),
+                    Err(error) => tracing::warn!("{error}; the agent goes on"),
+                },
             }
         }
         self.placer.tidy();
@@ -156,12 +157,14 @@ impl Guard {
         } = self.kernel.stats()?;
         let message = format!(
             "{} urgent records, {} lost; {user_reads_failed} argv unread, {kernel_reads_failed} names unread, \
-             {state_full} times a state map was full",
-            urgent.sent, urgent.lost
+             {state_full} times a state map was full; {} lines unread",
+            urgent.sent,
+            urgent.lost,
+            self.report.lines_shed()
         );
         drop(self.kernel);
         self.report.health(HealthTopic::Stopped, message)?;
-        self.report.flush().await.map(drop)
+        self.report.finish().await
     }
 
     /// Decides and acts. Acting may bring up further events, which are handled in their turn.

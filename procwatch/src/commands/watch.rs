@@ -69,7 +69,7 @@ pub async fn run(args: &WatchArgs) -> Result<(), AgentError> {
     stream.open(ring_bytes, cgroup.as_ref())?;
     let end = args.duration.map(|duration| Instant::now() + duration);
     stream.follow(&mut shutdown, end).await?;
-    stream.close(&mut shutdown).await
+    stream.close().await
 }
 
 fn find_cgroup(mount: &Mount, path: &str) -> Result<ResolvedCgroup, AgentError> {
