@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The binary that `cargo xtask test` has built.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     env::var_os("PROCWATCH_BIN").map_or_else(
         || {
             PathBuf::from(concat!(
@@ -259,7 +259,10 @@ impl Agent {
             }
             let left = BACKSTOP.checked_sub(begun.elapsed());
             let Some(left) = left.filter(|_| !lines.complete) else {
-                panic!("in vain waited for: {what}; there was {}", shown(&lines.records));
+                let there = shown(&lines.records);
+                // The reader goes on without a poisoned lock.
+                drop(lines);
+                panic!("in vain waited for: {what}; there was {there}");
             };
             lines = self.shared.changed.wait_timeout(lines, left).unwrap().0;
         }

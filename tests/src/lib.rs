@@ -24,7 +24,7 @@ use std::{
 };
 
 pub use self::{
-    agent::{Agent, Ended, Refusal, refusal},
+    agent::{Agent, Ended, Refusal, binary, refusal},
     bpf::KernelObjects,
     need::{Need, skip_unless},
     pool::Pool,
