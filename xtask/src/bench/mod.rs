@@ -1,0 +1,3 @@
+//! `cargo xtask bench`: figures that anyone can repeat.
+
+pub(crate) mod account;
