@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
@@ -48,12 +48,22 @@ impl Agent {
         Ok(Self { child, shown, lines })
     }
 
-    /// Starts it with its output thrown away.
+    /// Starts it with its output thrown away; returns when its programs are attached.
     pub(crate) fn start_unheard(command: &mut Command) -> Result<Self> {
+        Self::start_attached(command.stdout(Stdio::null()))
+    }
+
+    /// Starts it and leaves its output to the caller; returns when its programs are attached.
+    pub(crate) fn start_piped(command: &mut Command) -> Result<(Self, ChildStdout)> {
+        let mut agent = Self::start_attached(command.stdout(Stdio::piped()))?;
+        let output = agent.child.stdout.take().context("the agent's pipe is gone")?;
+        Ok((agent, output))
+    }
+
+    fn start_attached(command: &mut Command) -> Result<Self> {
         let shown = exec::show(command);
         let child = command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .spawn()
             .with_context(|| format!("cannot start {shown}"))?;
         let (_, lines) = mpsc::channel();

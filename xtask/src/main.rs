@@ -65,6 +65,8 @@ enum Task {
     },
     /// Show on this machine, harmlessly, how an explosion of threads and a stray of `su` are caught
     Demo(demo::Options),
+    /// Measure what procwatch costs, how fast it is and what it loses
+    Bench(bench::Options),
     /// Run every test that can run on this machine
     Test(test::Options),
     /// Check the format, run clippy on both sides, hold dependencies against deny.toml
@@ -91,6 +93,7 @@ fn dispatch(task: &Task) -> anyhow::Result<()> {
         Task::Run { arguments } => match run::run(&workspace, "run", arguments)? {},
         Task::Watch { arguments } => match run::run(&workspace, "watch", arguments)? {},
         Task::Demo(options) => demo::run(&workspace, options),
+        Task::Bench(options) => bench::run(&workspace, options),
         Task::Test(options) => test::run(&workspace, options),
         Task::Lint => lint::run(&workspace),
     }

@@ -66,8 +66,7 @@ fn show(agent: &Path) -> Result<()> {
     let tree = Tree::plant()?;
     let folder = tempfile::tempdir().context("cannot make a folder for the configuration")?;
     let config = folder.path().join("procwatch.toml");
-    fs::write(&config, configuration(&tree, uid))
-        .with_context(|| format!("cannot write {}", config.display()))?;
+    fs::write(&config, configuration(uid)).with_context(|| format!("cannot write {}", config.display()))?;
     tell("procwatch starts, with a rule for this demo only")?;
     let mut command = Command::new(agent);
     let mut agent = Agent::start(command.arg("run").arg("--config").arg(&config))?;
@@ -88,12 +87,12 @@ fn show(agent: &Path) -> Result<()> {
     Ok(())
 }
 
-fn configuration(tree: &Tree, uid: u32) -> String {
+fn configuration(uid: u32) -> String {
     format!(
         "mode = \"enforce\"\n[[threads]]\nlevels = {:?}\n[[place]]\nuid = {uid}\nslice = \"/{}\"\nfrom = [\"/{}\"]\n",
         explosion::LEVELS,
-        tree.target_name(),
-        tree.session_name(),
+        Tree::target_name(),
+        Tree::session_name(),
     )
 }
 

@@ -38,11 +38,11 @@ pub(super) fn show(agent: &mut Agent, tree: &Tree, uid: u32) -> Result<bool> {
     tell("")?;
     tell(&format!(
         "2. Like `su`: in {}, a process becomes uid {uid} and makes {CHILDREN} children at once.",
-        tree.session_name()
+        Tree::session_name()
     ))?;
     tell(&format!(
         "   The rule: uid {uid} belongs in {}.",
-        tree.target_name()
+        Tree::target_name()
     ))?;
     let mut process = Ending(load::command(&["stray", &uid.to_string(), &CHILDREN.to_string()])?.spawn()?);
     tree.enter_session(process.0.id())?;

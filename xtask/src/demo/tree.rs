@@ -44,12 +44,12 @@ impl Tree {
     }
 
     /// The caller's session, below the root of the hierarchy.
-    pub(super) fn session_name(&self) -> String {
+    pub(super) fn session_name() -> String {
         format!("{NAME}/session")
     }
 
     /// Where the user belongs, below the root of the hierarchy.
-    pub(super) fn target_name(&self) -> String {
+    pub(super) fn target_name() -> String {
         format!("{NAME}/target")
     }
 
