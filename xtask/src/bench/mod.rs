@@ -81,6 +81,7 @@ fn measure(agent: &Path, quick: bool) -> Result<()> {
         .nth(2)
         .context("the agent is not in a target folder")?;
     let folder = target.join("bench");
+    let machine = machine()?;
     let bench = Bench {
         agent: agent.to_owned(),
         quick,
@@ -97,7 +98,7 @@ fn measure(agent: &Path, quick: bool) -> Result<()> {
         }));
     }
     let report = Report {
-        machine: machine()?,
+        machine,
         command: format!("cargo xtask bench{}", if quick { " --quick" } else { "" }),
         sections,
     };
@@ -117,7 +118,13 @@ fn machine() -> Result<String> {
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
         .map_or("unknown CPU", |(_, model)| model);
-    Ok(format!("Linux {}, {cpus} CPUs, {model}", kernel.trim()))
+    // Other work on the machine is the noise in all that follows.
+    let load = read(Path::new("/proc/loadavg"))?;
+    let load = load.split(' ').next().unwrap_or_default();
+    Ok(format!(
+        "Linux {}, {cpus} CPUs, {model}; load {load} before the first figure",
+        kernel.trim()
+    ))
 }
 
 impl Bench {
