@@ -92,6 +92,9 @@ impl Guard {
                 },
             }
         }
+        // What the kernel told before the order to end came is told, too.
+        self.kernel.steer(|control| control.urgent = 0)?;
+        self.drain()?;
         self.placer.tidy();
         Ok(())
     }
