@@ -57,6 +57,13 @@ fn an_idle_agent_is_silent_and_asleep() {
     const WATCHED: Duration = Duration::from_secs(3);
     let agent = Agent::run(&["--mode", "observe"]);
     let pid = agent.pid();
+    // What it wrote last has been written when nothing stirs any more.
+    let mut last = wake_ups(pid);
+    until("a quiet agent", || {
+        thread::sleep(Duration::from_millis(200));
+        let now = wake_ups(pid);
+        (std::mem::replace(&mut last, now) == now).then_some(())
+    });
     let told = agent.records().len();
     let before = wake_ups(pid);
     // Not to let something happen, but to see that nothing does.
