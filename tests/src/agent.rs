@@ -204,9 +204,8 @@ impl Agent {
     }
 
     fn wait_until_armed(&mut self) {
-        if !self.is_armed() {
-            panic!("procwatch ended before it was armed: {:?}", self.wait());
-        }
+        let armed = self.is_armed();
+        assert!(armed, "procwatch ended before it was armed: {:?}", self.wait());
     }
 
     /// Waits for the `armed` record. False when the agent has ended without one.

@@ -44,9 +44,9 @@ impl Scene {
 
     /// A program of that uid, begun in a cgroup as someone who calls `su` there.
     fn start(&self, cgroup: &str, argv: &[&str]) -> Started {
-        let reuid = format!("--reuid={UID}");
-        let regid = format!("--regid={UID}");
-        let setpriv = ["setpriv", &reuid, &regid, "--clear-groups"];
+        let user = format!("--reuid={UID}");
+        let group = format!("--regid={UID}");
+        let setpriv = ["setpriv", &user, &group, "--clear-groups"];
         Started::new(&mut self.sandbox.command(cgroup, &[&setpriv, argv].concat()))
     }
 
