@@ -84,12 +84,12 @@ impl Guard {
             tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
-                ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
                 written = self.report.flush(), if !self.report.is_empty() => match written {
                     Ok(Reader::There) => {}
                     Ok(Reader::Gone) => tracing::warn!("nobody reads standard output any more; the agent goes on"),
                     Err(error) => tracing::warn!("{error}; the agent goes on"),
                 },
+                ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
             }
         }
         // What the kernel told before the order to end came is told, too.
