@@ -93,6 +93,15 @@ impl Output {
             return Ok(Reader::There);
         }
         self.shed();
+        self.ended().await
+    }
+
+    /// Waits until the writer has ended before its time, and says why. Cancel safe.
+    ///
+    /// # Errors
+    /// What the kernel said, but for a closed pipe.
+    pub async fn ended(&mut self) -> io::Result<Reader> {
+        self.queue.closed().await;
         match self.writer.take() {
             Some(writer) => outcome(writer.await),
             None => Ok(Reader::Gone),

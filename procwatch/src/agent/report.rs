@@ -74,6 +74,17 @@ impl Reporter {
             .map_err(AgentError::io("standard output"))
     }
 
+    /// Waits until nobody reads any more. Cancel safe.
+    ///
+    /// # Errors
+    /// As for [`Self::flush`].
+    pub async fn ended(&mut self) -> Result<Reader, AgentError> {
+        self.output
+            .ended()
+            .await
+            .map_err(AgentError::io("standard output"))
+    }
+
     /// Whether there is anything to write out.
     pub fn is_empty(&self) -> bool {
         self.output.is_empty()

@@ -194,6 +194,10 @@ impl Stream {
                 biased;
                 () = shutdown.requested() => return Ok(()),
                 () = sleep_until(end) => return Ok(()),
+                reader = self.report.ended() => {
+                    self.reader = reader?;
+                    return Ok(());
+                }
                 ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
                 ready = self.events.readable() => ready.map_err(AgentError::io("the stream ring"))?,
                 () = sleep(WAKE), if again => {}
