@@ -57,7 +57,10 @@ fn process_ended(control: &Control, task: Task) {
 
 #[inline(always)]
 fn thread_ended(control: &Control, task: Task, live: u32) {
-    levels::fell(control, task, live);
+    // A process that ends as a whole has not become smaller: its alerts end with it.
+    if !task.process_ends() {
+        levels::fell(control, task, live);
+    }
     if filter::wants(control, Kind::ThreadExit, task, task.uids()) {
         stream(control, Kind::ThreadExit, task, task.exit_status(), live);
     }

@@ -139,12 +139,17 @@ impl Task {
         load(self.0, offset!(task_exit_code))
     }
 
+    /// Whether all threads of the process are about to end.
+    #[inline(always)]
+    pub(crate) fn process_ends(self) -> bool {
+        load::<u32>(self.signal(), offset!(signal_flags)) & SIGNAL_GROUP_EXIT != 0
+    }
+
     /// What `waitpid` will tell of the process.
     #[inline(always)]
     pub(crate) fn process_exit_status(self) -> u32 {
-        let signal = self.signal();
-        if load::<u32>(signal, offset!(signal_flags)) & SIGNAL_GROUP_EXIT != 0 {
-            load(signal, offset!(signal_group_exit_code))
+        if self.process_ends() {
+            load(self.signal(), offset!(signal_group_exit_code))
         } else {
             self.leader().exit_status()
         }

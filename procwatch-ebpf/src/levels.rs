@@ -91,7 +91,9 @@ pub(crate) fn ended(control: &Control, task: Task) {
     if control.level_count == 0 || !is_crossed(tgid, 0) {
         return;
     }
-    for index in 0..MAX_LEVELS {
+    // The highest first, as in a fall.
+    for below in 1..=MAX_LEVELS {
+        let index = MAX_LEVELS - below;
         clear(task, tgid, 0, control.levels[index], index as u32);
     }
 }

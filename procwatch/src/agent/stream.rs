@@ -112,7 +112,8 @@ impl Stream {
             let subjects = self.subjects()?;
             self.table.insert(ProcessTable::new()).add_picture(&subjects);
         }
-        Ok(())
+        self.report
+            .health(HealthTopic::Armed, "armed: what happens from now on is shown")
     }
 
     fn limit_in_kernel(&mut self, cgroup: Option<&ResolvedCgroup>) -> Result<(), AgentError> {

@@ -1,0 +1,55 @@
+//! What a test needs of the machine. What is missing is told, never passed over in silence.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write as _},
+};
+
+use nix::unistd::{Uid, User};
+
+use crate::agent::{Refusal, refusal};
+
+/// Something that not every machine has.
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    /// The right to load programs into the kernel.
+    Root,
+    /// An agent with its kernel programs inside.
+    Bpf,
+    /// A user to `su` to.
+    Nobody,
+}
+
+impl Need {
+    /// Why it is not there, if it is not.
+    fn missing(self) -> Option<&'static str> {
+        match self {
+            Self::Root => (!Uid::effective().is_root()).then_some("[needs-root] run `cargo xtask test`"),
+            Self::Bpf => {
+                without_programs().then_some("[needs-bpf] this procwatch has no kernel programs in it")
+            }
+            Self::Nobody => User::from_name("nobody")
+                .is_ok_and(|user| user.is_none())
+                .then_some("[needs-user] the account database has no user nobody"),
+        }
+    }
+}
+
+/// A user that does not exist is found before anything is loaded, a missing object as soon as it is wanted.
+fn without_programs() -> bool {
+    let Refusal { stderr, .. } = refusal(&["watch", "--for", "1ms"]);
+    stderr.contains("built without its kernel programs")
+}
+
+/// Whether the test `name` has to be skipped; if so, says why.
+pub fn skip_unless(name: &str, needs: &[Need]) -> bool {
+    let Some(reason) = needs.iter().find_map(|need| need.missing()) else {
+        return false;
+    };
+    let _ = writeln!(io::stdout(), "SKIPPED {name}: {reason}");
+    if let Some(log) = std::env::var_os("PROCWATCH_SKIP_LOG") {
+        let mut log = OpenOptions::new().append(true).create(true).open(log).unwrap();
+        writeln!(log, "{name}: {reason}").unwrap();
+    }
+    true
+}
