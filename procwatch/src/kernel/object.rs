@@ -127,6 +127,7 @@ impl Kernel {
                 .ok_or(KernelError::MissingTracepoint(name))?;
         }
         let group_dead = u32::from(types.tracepoint_args("sched_process_exit") == Some(2));
+        let old_cgroup = fields::old_cgroup(&types);
         drop(types);
 
         let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
@@ -135,6 +136,7 @@ impl Kernel {
             .btf(Some(&btf))
             .override_global("FIELDS", &fields, true)
             .override_global("AGENT_TGID", &agent, true)
+            .override_global("OLD_CGROUP", &old_cgroup, true)
             .override_global("EXIT_TELLS_GROUP_DEAD", &group_dead, true)
             .map_max_entries("STREAM", setup.stream_bytes)
             .load(OBJECT)?;
