@@ -19,6 +19,7 @@ mod setup;
 mod test;
 mod toolchain;
 mod tools;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -60,6 +61,8 @@ enum Task {
     },
     /// Run every test that can run on this machine
     Test(test::Options),
+    /// Run the tests that need a machine of their own, in virtual ones with stock kernels
+    Vm(vm::Options),
     /// Check the format, run clippy on both sides, hold dependencies against deny.toml
     Lint,
 }
@@ -84,6 +87,7 @@ fn dispatch(task: &Task) -> anyhow::Result<()> {
         Task::Run { arguments } => match run::run(&workspace, "run", arguments)? {},
         Task::Watch { arguments } => match run::run(&workspace, "watch", arguments)? {},
         Task::Test(options) => test::run(&workspace, options),
+        Task::Vm(options) => vm::run(&workspace, options),
         Task::Lint => lint::run(&workspace),
     }
 }
