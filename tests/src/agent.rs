@@ -83,11 +83,16 @@ impl Shared {
         self.lines.lock().unwrap()
     }
 
-    /// Takes lines in until the pipe is closed.
-    fn read(&self, pipe: ChildStdout) {
-        for line in BufReader::new(pipe).lines() {
-            let line = line.expect("stdout can be read");
+    /// Takes lines in until the pipe is closed. Only an agent whose reader kept it waiting may end within a line.
+    fn read(&self, pipe: ChildStdout, was_held: bool) {
+        let mut pipe = BufReader::new(pipe);
+        let mut line = String::new();
+        while pipe.read_line(&mut line).expect("stdout can be read") > 0 {
+            if was_held && !line.ends_with('\n') {
+                break;
+            }
             let record = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
+            line.clear();
             let mut lines = self.lock();
             lines.records.push(record);
             self.changed.notify_all();
@@ -182,7 +187,7 @@ impl Agent {
             if held {
                 lines.read_until_armed(stdout);
             } else {
-                lines.read(stdout);
+                lines.read(stdout, false);
             }
         });
         let complaints = thread::spawn(move || {
@@ -199,9 +204,8 @@ impl Agent {
     }
 
     fn wait_until_armed(&mut self) {
-        if !self.is_armed() {
-            panic!("procwatch ended before it was armed: {:?}", self.wait());
-        }
+        let armed = self.is_armed();
+        assert!(armed, "procwatch ended before it was armed: {:?}", self.wait());
     }
 
     /// Waits for the `armed` record. False when the agent has ended without one.
@@ -341,7 +345,7 @@ impl Shared {
             lines = self.changed.wait(lines).unwrap();
         }
         drop(lines);
-        self.read(pipe);
+        self.read(pipe, true);
     }
 }
 

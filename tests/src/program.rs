@@ -13,6 +13,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::until;
+
 /// Where the sources are.
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/programs");
 
@@ -123,7 +125,7 @@ impl Started {
     /// Closes its stdin and waits for its end.
     pub fn end(&mut self) -> ExitStatus {
         drop(self.stdin.take());
-        self.child.wait().unwrap()
+        until("the program's end", || self.child.try_wait().unwrap())
     }
 }
 

@@ -158,11 +158,15 @@ fn forty_at_once_have_their_own_alerts_each() {
     needs!(Root, Bpf);
     let agent = run();
     let mut pools: Vec<Pool> = (0..40).map(|_| Pool::raw_clone()).collect();
-    pools.iter_mut().for_each(|pool| pool.order(100));
+    for pool in &mut pools {
+        pool.order(100);
+    }
     for pool in &mut pools {
         assert_eq!(pool.answer(), 100);
     }
-    pools.iter_mut().for_each(|pool| pool.order(1));
+    for pool in &mut pools {
+        pool.order(1);
+    }
     for pool in &mut pools {
         assert_eq!(pool.answer(), 1);
     }

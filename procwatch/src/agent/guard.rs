@@ -5,7 +5,15 @@ use procwatch_common::{
     stats::Stats,
 };
 
-use super::{AgentError, output::Reader, placing::Placer, report::Reporter, shutdown::Shutdown};
+use tokio::time::timeout;
+
+use super::{
+    AgentError,
+    output::{PATIENCE, Reader},
+    placing::Placer,
+    report::Reporter,
+    shutdown::Shutdown,
+};
 use crate::{
     config::Config,
     detect::{Decision, Detector, levels::Levels},
@@ -161,7 +169,10 @@ impl Guard {
         );
         drop(self.kernel);
         self.report.health(HealthTopic::Stopped, message)?;
-        self.report.flush().await.map(drop)
+        match timeout(PATIENCE, self.report.flush()).await {
+            Ok(reader) => reader.map(drop),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Decides and acts. Acting may bring up further events, which are handled in their turn.

@@ -1,11 +1,14 @@
 //! The way from encoded lines to standard output.
 
-use std::{cell::RefCell, io, rc::Rc};
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 use tokio::io::{AsyncWriteExt, Stdout, stdout};
 
 /// Bytes that may wait before the rings are left alone until they are written.
 const BATCH_BYTES: usize = 256 << 10;
+
+/// How long the end waits for a reader who takes nothing.
+pub const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Whether somebody still reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

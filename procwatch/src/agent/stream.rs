@@ -5,7 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use procwatch_common::{policy::CgroupCell, wire::Kind};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{AgentError, guard::arm_levels, output::Reader, report::Reporter, shutdown::Shutdown};
+use super::{
+    AgentError,
+    guard::arm_levels,
+    output::{PATIENCE, Reader},
+    report::Reporter,
+    shutdown::Shutdown,
+};
 use crate::{
     cgroup::ResolvedCgroup,
     config::Config,
@@ -215,6 +221,7 @@ impl Stream {
                 biased;
                 () = shutdown.requested() => return Ok(()),
                 reader = self.report.flush() => self.reader = reader?,
+                () = sleep(PATIENCE) => return Ok(()),
             }
             if look != Look::Interrupted {
                 break;

@@ -1,0 +1,98 @@
+//! The end comes at once and leaves nothing behind; and before it, silence costs nothing.
+
+use std::{fs, thread, time::Duration};
+
+use nix::sys::signal::Signal;
+use procwatch_tests::{Agent, KernelObjects, compiled, kinds, needs, start, until};
+
+/// What is promised.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+fn assert_ends(agent: Agent, signal: Signal) {
+    let held = KernelObjects::of_process(agent.pid());
+    assert!(
+        held.programs.len() >= 4 && held.links.len() >= 4 && held.maps.len() >= 4,
+        "{held:?}"
+    );
+    assert_eq!(
+        held.left(),
+        held.programs.len() + held.links.len() + held.maps.len()
+    );
+    let ended = agent.finish_by(signal);
+    assert!(ended.took < AT_ONCE, "{signal}: {:?}", ended.took);
+    assert_eq!(ended.stderr, "");
+    // The kernel frees them when the last program that runs has left.
+    until("nothing left in the kernel", || (held.left() == 0).then_some(()));
+}
+
+#[test]
+fn of_run_by_either_signal() {
+    needs!(Root, Bpf);
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        assert_ends(Agent::run(&[] as &[&str]), signal);
+    }
+}
+
+#[test]
+fn of_watch_by_either_signal() {
+    needs!(Root, Bpf);
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        assert_ends(Agent::watch(&[] as &[&str]), signal);
+    }
+}
+
+#[test]
+fn of_watch_while_nobody_reads() {
+    needs!(Root, Bpf);
+    let mut forks = start(compiled("forks"), &["2000"]);
+    let agent = Agent::watch_unread(&["--comm", "forks"]);
+    forks.say("go");
+    forks.hear();
+    assert_ends(agent, Signal::SIGTERM);
+}
+
+#[test]
+fn an_idle_agent_is_silent_and_asleep() {
+    needs!(Root, Bpf);
+    const WATCHED: Duration = Duration::from_secs(3);
+    let agent = Agent::run(&["--mode", "observe"]);
+    let pid = agent.pid();
+    // What it wrote last has been written when nothing stirs any more.
+    let mut last = wake_ups(pid);
+    until("a quiet agent", || {
+        thread::sleep(Duration::from_millis(200));
+        let now = wake_ups(pid);
+        (std::mem::replace(&mut last, now) == now).then_some(())
+    });
+    let told = agent.records().len();
+    let before = wake_ups(pid);
+    // Not to let something happen, but to see that nothing does.
+    thread::sleep(WATCHED);
+    let wake_ups = wake_ups(pid) - before;
+    let records = agent.records();
+    if records.len() == told {
+        assert!(wake_ups < WATCHED.as_secs(), "{wake_ups} wake-ups in {WATCHED:?}");
+    } else {
+        // Somebody else's process crossed a level meanwhile: that is worth a wake-up each.
+        let kinds = kinds(&records);
+        let events = kinds.get("alert").unwrap_or(&0) + kinds.get("cleared").unwrap_or(&0);
+        assert!(
+            wake_ups <= 3 * events as u64 + WATCHED.as_secs(),
+            "{wake_ups}: {kinds:?}"
+        );
+    }
+    agent.finish();
+}
+
+/// How often its threads went to sleep: as often as they woke up.
+fn wake_ups(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let switches = tasks.map(|task| {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    });
+    switches.sum()
+}
