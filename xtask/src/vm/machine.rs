@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     folder::Folder,
+    job::Job,
     kernel::Kernel,
     qemu::{Accelerator, Programs},
 };
@@ -29,26 +30,6 @@ const TAIL: usize = 30;
 
 /// What the kernel says when it gives up.
 const PANIC: &str = "Kernel panic";
-
-/// What a guest is to do.
-pub(crate) struct Job {
-    /// The files it gets, in the folder that it works in, by their names there.
-    pub(crate) files: Vec<(String, Content)>,
-    /// The program that is run there, as root; a script by its first line.
-    pub(crate) command: String,
-    /// Number of its CPUs.
-    pub(crate) cpus: u32,
-    /// How long the command may take.
-    pub(crate) timeout: Duration,
-}
-
-/// What is in a file of a job.
-pub(crate) enum Content {
-    /// The same as in this file, which is executable.
-    Copy(PathBuf),
-    /// This.
-    Text(String),
-}
 
 /// What came of a job.
 #[derive(Debug)]
@@ -112,7 +93,7 @@ impl<'a> Machine<'a> {
                 Ended::Hung { begun, tail } => {
                     let what = if begun { "in its job" } else { "at boot, twice" };
                     bail!(
-                        "the guest with {} hung {what}; its console ends:\n{tail}",
+                        "the guest with {} hung {what}; on the console:\n{tail}",
                         kernel.release
                     );
                 }
@@ -141,7 +122,7 @@ impl<'a> Machine<'a> {
     fn attempt(&self, kernel: &Kernel, image: &Path, job: &Job) -> Result<Ended> {
         let start_time = Instant::now();
         let run = Run::new(self.folder.empty(format!("run/{}", kernel.release))?);
-        pack(job, &run.path("job.tar"))?;
+        job.pack(&run.path("job.tar"))?;
         let mut qemu = self.qemu(kernel, &run, job.cpus, "");
         qemu.args(disk(image, "root", ",snapshot=on"))
             .args(disk(&run.path("job.tar"), "job", ",readonly=on"))
@@ -226,7 +207,7 @@ impl Run {
         self.read("console")
     }
 
-    /// The last lines of it.
+    /// The last lines of it; the first ones of a panic, where there is one: what follows is less to the point.
     fn console_tail(&self) -> String {
         let console = self.console();
         let lines: Vec<&str> = console
@@ -234,7 +215,10 @@ impl Run {
             .map(str::trim_end)
             .filter(|it| !it.is_empty())
             .collect();
-        lines[lines.len().saturating_sub(TAIL)..].join("\n")
+        let panic = lines.iter().position(|line| line.contains(PANIC));
+        let begin = panic.unwrap_or(lines.len().saturating_sub(TAIL));
+        let end = lines.len().min(begin + TAIL);
+        lines[begin..end].join("\n")
     }
 
     /// What the emulator complained about.
@@ -285,39 +269,13 @@ fn start(qemu: &mut Command) -> Result<Child> {
 fn early_end(release: &str, status: ExitStatus, run: &Run) -> anyhow::Error {
     let tail = run.console_tail();
     if let Some(panic) = run.console().lines().find(|line| line.contains(PANIC)) {
-        return anyhow::anyhow!("{release}: {}; its console ends:\n{tail}", panic.trim());
+        return anyhow::anyhow!("{}; on the console:\n{tail}", panic.trim());
     }
     if status.success() {
-        anyhow::anyhow!("the guest with {release} ended before its job; its console ends:\n{tail}")
+        anyhow::anyhow!("the guest with {release} ended before its job; on the console:\n{tail}")
     } else {
         anyhow::anyhow!("qemu failed ({status}): {}", run.errors().trim())
     }
-}
-
-/// Writes a job as an archive that a guest reads as a disk.
-fn pack(job: &Job, path: &Path) -> Result<()> {
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    let mut tar = tar::Builder::new(io::BufWriter::new(file));
-    text(&mut tar, "run", &job.command)?;
-    text(&mut tar, "seconds", &job.timeout.as_secs().to_string())?;
-    for (name, content) in &job.files {
-        match content {
-            Content::Text(content) => text(&mut tar, name, content)?,
-            Content::Copy(source) => tar
-                .append_path_with_name(source, name)
-                .with_context(|| format!("cannot pack {}", source.display()))?,
-        }
-    }
-    tar.into_inner()?.flush()?;
-    Ok(())
-}
-
-/// Adds an executable text.
-fn text(tar: &mut tar::Builder<impl io::Write>, name: &str, content: &str) -> io::Result<()> {
-    let mut header = tar::Header::new_ustar();
-    header.set_size(content.len() as u64);
-    header.set_mode(0o755);
-    tar.append_data(&mut header, name, content.as_bytes())
 }
 
 /// The words for a disk that keeps nothing.
@@ -352,27 +310,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_is_an_archive_of_whole_sectors() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("job.tar");
-        let job = Job {
-            files: vec![("tests/one".to_owned(), Content::Text("1".to_owned()))],
-            command: "#!/bin/true\n".to_owned(),
-            cpus: 1,
-            timeout: Duration::from_secs(7),
-        };
-        pack(&job, &path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().len() % 512, 0);
-        let mut tar = tar::Archive::new(File::open(&path).unwrap());
-        let names: Vec<_> = tar
-            .entries()
-            .unwrap()
-            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
-            .collect();
-        assert_eq!(names, ["run", "seconds", "tests/one"]);
-    }
-
-    #[test]
     fn a_panic_is_told_in_its_own_words() {
         let dir = tempfile::tempdir().unwrap();
         let run = Run::new(dir.path().to_owned());
@@ -383,7 +320,7 @@ mod tests {
         .unwrap();
         let error = early_end("6.1", ExitStatus::default(), &run).to_string();
         assert!(
-            error.starts_with("6.1: [ 1.0] Kernel panic - not syncing: x; "),
+            error.starts_with("[ 1.0] Kernel panic - not syncing: x; "),
             "{error}"
         );
         assert!(run.console_tail().ends_with("end"));

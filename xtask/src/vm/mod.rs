@@ -1,13 +1,14 @@
 //! `cargo xtask vm`: tests in virtual machines with stock kernels, systemd, and nobody whose work they could disturb.
 //!
 //! From the inside out: [`debian`] unpacks packages, [`qemu`] has the programs, [`kernel`] and [`image`] are what is
-//! booted, [`machine`] does one job with them, [`tests`] is the job that this task has.
+//! booted, [`machine`] does one [`job`] with them, [`tests`] is the job that this task has.
 
 mod cpio;
 mod debian;
 mod folder;
 mod image;
 mod initramfs;
+mod job;
 mod kernel;
 mod machine;
 mod qemu;
@@ -24,8 +25,9 @@ use anyhow::{Result, bail};
 use self::{
     debian::Suites,
     folder::Folder,
+    job::Job,
     kernel::Kernel,
-    machine::{Job, Machine},
+    machine::Machine,
     qemu::{Accelerator, Programs},
     tests::Outcome,
 };
@@ -61,6 +63,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     build::programs(workspace)?;
     let agent = build::agent(workspace, Profile::Release)?;
     let programs = test::test_programs(workspace)?;
+    if !tests::any_matches(&programs, options.filter.as_deref()) {
+        bail!("no test for virtual machines has that in its name");
+    }
     let lab = Lab::prepare(workspace)?;
     let job = tests::job(&programs, &agent, options.filter.as_deref(), options.cpus);
     let matrix = kernel::MATRIX.map(str::to_owned);
@@ -100,6 +105,9 @@ pub(crate) fn run_default(
     agent: &Path,
     filter: Option<&str>,
 ) -> Result<Outcome> {
+    if !tests::any_matches(programs, filter) {
+        return Ok(Outcome::default());
+    }
     let job = tests::job(programs, agent, filter, CPUS);
     let lab = match Lab::prepare(workspace) {
         Ok(lab) => lab,

@@ -1,9 +1,13 @@
 //! The tests that need a machine of their own: compiled here, run in a guest.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
-use super::machine::{Content, Job, Report};
+use super::{
+    job::{Content, Job},
+    machine::Report,
+};
 use crate::{
+    exec,
     report::{Counts, Skip},
     setup::Refusal,
     test::TestProgram,
@@ -21,6 +25,15 @@ const PREFIX: &str = "vm_";
 /// Whether a program's tests want a machine of their own.
 pub(crate) fn is_for_guest(program: &TestProgram) -> bool {
     program.name.starts_with(PREFIX)
+}
+
+/// Whether one of the tests for guests has `filter` in its name. The programs themselves are asked, here.
+pub(crate) fn any_matches(programs: &[TestProgram], filter: Option<&str>) -> bool {
+    let lists = |program: &TestProgram| {
+        let listed = exec::read(Command::new(&program.path).arg("--list").args(filter));
+        listed.is_ok_and(|list| list.lines().any(|line| line.ends_with(": test")))
+    };
+    programs.iter().filter(|program| is_for_guest(program)).any(lists)
 }
 
 /// The job of running `programs` with `agent` in a guest.
@@ -47,6 +60,7 @@ pub(crate) fn job(programs: &[TestProgram], agent: &Path, filter: Option<&str>, 
 }
 
 /// What came out of the tests in one guest.
+#[derive(Default)]
 pub(crate) struct Outcome {
     /// How many ended how.
     pub(crate) counts: Counts,
@@ -71,7 +85,7 @@ impl Outcome {
             124 | 137 => Some("the tests took too long".to_owned()),
             1 => Some("tests failed".to_owned()),
             code => Some(format!(
-                "the tests ended with {code}; the guest's console ends:\n{}",
+                "the tests ended with {code}; on the console:\n{}",
                 report.console_tail
             )),
         };
@@ -87,7 +101,10 @@ impl Outcome {
         let counts = self.counts.short(self.skips.len());
         let failure = self.failure.as_deref().and_then(|failure| failure.lines().next());
         match failure {
-            Some(failure) => format!("{counts}; {failure}"),
+            Some(failure) => {
+                let failure = failure.strip_suffix("; on the console:").unwrap_or(failure);
+                format!("{counts}; {failure}")
+            }
             None => counts,
         }
     }
@@ -109,9 +126,8 @@ impl Outcome {
     /// That of a guest that never got to its tests.
     pub(crate) fn without_tests(error: &anyhow::Error) -> Self {
         Self {
-            counts: Counts::default(),
-            skips: Vec::new(),
             failure: Some(format!("{error:#}")),
+            ..Self::default()
         }
     }
 }
