@@ -43,6 +43,11 @@ fn process_created(control: &Control, task: Task, clone_flags: u64) {
     let creator = (bpf_get_current_pid_tgid() >> 32) as u32;
     filter::follow_child(control, creator, task.tgid());
     place::check(control, task, Trigger::Fork);
+    let parent = task.parent();
+    // With CLONE_PARENT the parent is not the creator, and does nothing here.
+    if parent.tgid() == creator {
+        cred::notice(control, parent, Trigger::Fork);
+    }
     cred::inherit(control, task);
     if filter::listening(control, Kind::Fork) {
         stream(control, Kind::Fork, task, clone_flags, 1);

@@ -131,8 +131,8 @@ impl Task {
     }
 
     #[inline(always)]
-    pub(crate) fn parent_tgid(self) -> u32 {
-        Self(load(self.0, offset!(task_real_parent))).tgid()
+    pub(crate) fn parent(self) -> Self {
+        Self(load(self.0, offset!(task_real_parent)))
     }
 
     #[inline(always)]

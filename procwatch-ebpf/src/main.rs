@@ -4,6 +4,14 @@
 //! process costs that nobody has a rule about is the way to that first "no".
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::inline_always,
+    reason = "the verifier follows one function best: a pointer's type is lost when it passes through memory"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the macros pass a program's context by value"
+)]
 
 mod cgroup;
 mod create;

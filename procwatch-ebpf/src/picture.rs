@@ -20,7 +20,7 @@ pub(crate) struct TaskIterContext {
 /// left out: its exit record is on its way or out already.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
-pub(crate) fn task_picture(ctx: *const TaskIterContext) -> i32 {
+pub(crate) extern "C" fn task_picture(ctx: *const TaskIterContext) -> i32 {
     // SAFETY: the context that the kernel gives to a task iterator, of which the verifier knows both pointers.
     let (meta, task) = unsafe { ((*ctx).meta, Task((*ctx).task)) };
     if task.0.is_null() || task.tid() != task.tgid() || task.live_threads() == 0 {
@@ -31,7 +31,7 @@ pub(crate) fn task_picture(ctx: *const TaskIterContext) -> i32 {
         start_ns: task.start_ns(),
         cgroup_id: task.cgroup().id(),
         tgid: task.tgid(),
-        ppid: task.parent_tgid(),
+        ppid: task.parent().tgid(),
         uid: uids.real,
         euid: uids.effective,
         threads: task.live_threads(),

@@ -19,7 +19,7 @@ pub(crate) fn describe(header: *mut Header, kind: Kind, time_ns: u64, task: Task
         (*header).kind = kind as u32;
         (*header).tgid = task.tgid();
         (*header).tid = task.tid();
-        (*header).ppid = task.parent_tgid();
+        (*header).ppid = task.parent().tgid();
         (*header).uid = uids.real;
         (*header).euid = uids.effective;
         (*header).threads = threads;

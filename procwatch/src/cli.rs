@@ -20,7 +20,10 @@ pub enum Command {
     Watch(WatchArgs),
     /// Run the agent: thread alerts, and placement of su'ed processes where the configuration says so
     Run(RunArgs),
-    /// Tell what this kernel gives, what each absence costs, and whether a configuration is right
+    /// Show what this kernel gives, what each absence costs, and whether the configuration is good
+    ///
+    /// Exit code 0: all that is needed is there; 1: procwatch runs with loss of function; 2: it cannot run, or the
+    /// configuration is bad.
     Check(CheckArgs),
     /// Print the JSON Schema of the lines that --json writes
     Schema,

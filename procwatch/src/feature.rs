@@ -2,8 +2,6 @@
 
 use serde::Serialize;
 
-use crate::{host, kernel};
-
 /// Whether a feature is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -67,11 +65,4 @@ impl Feature {
     pub fn is_obstacle(&self) -> bool {
         self.need == Need::Required && self.state == State::No
     }
-}
-
-/// Looks at everything. Loads programs that do nothing and takes them back; changes nothing.
-pub fn probe() -> Vec<Feature> {
-    let mut features = host::features();
-    features.splice(1..1, kernel::probe::features());
-    features
 }

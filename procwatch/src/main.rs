@@ -8,9 +8,11 @@ use procwatch::{
     cli::{Cli, Command},
     commands,
 };
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    log_to_stderr();
     match dispatch(cli.command) {
         Ok(code) => code,
         Err(error) => {
@@ -18,6 +20,17 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The agent's own log, apart from the records: warnings, or what `PROCWATCH_LOG` asks for.
+fn log_to_stderr() {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.with_env_var("PROCWATCH_LOG").from_env_lossy())
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
 }
 
 fn dispatch(command: Command) -> Result<ExitCode, AgentError> {

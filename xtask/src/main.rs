@@ -6,12 +6,17 @@
     reason = "a task talks to the person who started it; stdout stays free for what it starts"
 )]
 
+mod agent;
+mod bench;
 mod build;
 mod caller;
 mod compiler;
+mod demo;
 mod exec;
+mod interrupt;
 mod lint;
 mod llvm;
+mod load;
 mod packages;
 mod report;
 mod run;
@@ -59,6 +64,10 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Show on this machine, harmlessly, how an explosion of threads and a stray of `su` are caught
+    Demo(demo::Options),
+    /// Measure what procwatch costs, how fast it is and what it loses
+    Bench(bench::Options),
     /// Run every test that can run on this machine
     Test(test::Options),
     /// Run the tests that need a machine of their own, in virtual ones with stock kernels
@@ -68,8 +77,8 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match dispatch(&cli.task) {
+    let result = load::requested().unwrap_or_else(|| dispatch(&Cli::parse().task));
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");
@@ -86,6 +95,8 @@ fn dispatch(task: &Task) -> anyhow::Result<()> {
         Task::Build { release } => build::run(&workspace, Profile::new(*release)).map(drop),
         Task::Run { arguments } => match run::run(&workspace, "run", arguments)? {},
         Task::Watch { arguments } => match run::run(&workspace, "watch", arguments)? {},
+        Task::Demo(options) => demo::run(&workspace, options),
+        Task::Bench(options) => bench::run(&workspace, options),
         Task::Test(options) => test::run(&workspace, options),
         Task::Vm(options) => vm::run(&workspace, options),
         Task::Lint => lint::run(&workspace),

@@ -5,15 +5,7 @@ use procwatch_common::{
     stats::Stats,
 };
 
-use tokio::time::timeout;
-
-use super::{
-    AgentError,
-    output::{PATIENCE, Reader},
-    placing::Placer,
-    report::Reporter,
-    shutdown::Shutdown,
-};
+use super::{AgentError, output::Reader, placing::Placer, report::Reporter, shutdown::Shutdown};
 use crate::{
     config::Config,
     detect::{Decision, Detector, levels::Levels},
@@ -80,7 +72,7 @@ impl Guard {
         &mut self.report
     }
 
-    /// Works until the order to end, or until nobody reads any more.
+    /// Works until the order to end. A reader that leaves does not end it: the work goes on in silence.
     ///
     /// # Errors
     /// When the kernel side or the output fails.
@@ -88,17 +80,21 @@ impl Guard {
         self.look_around()?;
         loop {
             self.drain()?;
+            self.report.shed();
             tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
-                reader = self.report.flush() => if reader? == Reader::Gone { break },
-            }
-            tokio::select! {
-                biased;
-                () = shutdown.requested() => break,
+                written = self.report.flush(), if !self.report.is_empty() => match written {
+                    Ok(Reader::There) => {}
+                    Ok(Reader::Gone) => tracing::warn!("nobody reads standard output any more; the agent goes on"),
+                    Err(error) => tracing::warn!("{error}; the agent goes on"),
+                },
                 ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
             }
         }
+        // What the kernel told before the order to end came is told, too.
+        self.kernel.steer(|control| control.urgent = 0)?;
+        self.drain()?;
         self.placer.tidy();
         Ok(())
     }
@@ -164,15 +160,14 @@ impl Guard {
         } = self.kernel.stats()?;
         let message = format!(
             "{} urgent records, {} lost; {user_reads_failed} argv unread, {kernel_reads_failed} names unread, \
-             {state_full} times a state map was full",
-            urgent.sent, urgent.lost
+             {state_full} times a state map was full; {} lines unread",
+            urgent.sent,
+            urgent.lost,
+            self.report.lines_shed()
         );
         drop(self.kernel);
         self.report.health(HealthTopic::Stopped, message)?;
-        match timeout(PATIENCE, self.report.flush()).await {
-            Ok(reader) => reader.map(drop),
-            Err(_) => Ok(()),
-        }
+        self.report.finish().await
     }
 
     /// Decides and acts. Acting may bring up further events, which are handled in their turn.

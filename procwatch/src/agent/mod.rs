@@ -3,6 +3,7 @@
 pub mod guard;
 pub mod output;
 pub mod placing;
+pub mod priority;
 pub mod report;
 pub mod shutdown;
 pub mod stream;

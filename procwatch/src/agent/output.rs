@@ -1,36 +1,38 @@
 //! The way from encoded lines to standard output.
+//!
+//! A task of its own writes, so that one who reads slowly or not at all holds up nothing but the lines.
 
 use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
-use tokio::io::{AsyncWriteExt, Stdout, stdout};
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncWriteExt, stdout},
+    sync::mpsc,
+    task::JoinHandle,
+    time::timeout,
+};
 
-/// Bytes that may wait before the rings are left alone until they are written.
+/// Bytes that make a batch: then the rings are left alone until it is on its way.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// How long the end waits for a reader who takes nothing.
-pub const PATIENCE: Duration = Duration::from_millis(500);
+/// Batches that wait for the writer.
+const QUEUE: usize = 2;
+
+/// How long the end waits for a reader that does not read.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Whether somebody still reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
-    /// Written.
+    /// On its way.
     There,
-    /// The other end of the pipe is closed: time to end, quietly.
+    /// The other end of the pipe is closed.
     Gone,
-}
-
-/// Lines on their way out.
-#[derive(Debug)]
-pub struct Output {
-    waiting: Lines,
-    /// The batch that is being written; kept for its memory.
-    batch: Vec<u8>,
-    stdout: Stdout,
 }
 
 /// Where a sink writes its lines.
 #[derive(Clone, Debug, Default)]
-pub struct Lines(Rc<RefCell<Vec<u8>>>);
+pub struct Lines(Rc<RefCell<BytesMut>>);
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -43,19 +45,23 @@ impl io::Write for Lines {
     }
 }
 
-impl Default for Output {
-    fn default() -> Self {
-        Self::new()
-    }
+/// Lines on their way out.
+#[derive(Debug)]
+pub struct Output {
+    waiting: Lines,
+    queue: mpsc::Sender<Bytes>,
+    /// `None` once it has ended.
+    writer: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Output {
-    /// Standard output.
+    /// Standard output. Must be called within a tokio runtime.
     pub fn new() -> Self {
+        let (queue, batches) = mpsc::channel(QUEUE);
         Self {
             waiting: Lines::default(),
-            batch: Vec::new(),
-            stdout: stdout(),
+            queue,
+            writer: Some(tokio::spawn(write(batches))),
         }
     }
 
@@ -64,29 +70,78 @@ impl Output {
         self.waiting.clone()
     }
 
-    /// Whether so much waits that it must be written first.
+    /// Whether a batch is complete.
     pub fn is_full(&self) -> bool {
         self.waiting.0.borrow().len() >= BATCH_BYTES
     }
 
-    /// Writes what waits. Dropped half-way, the rest is lost: only to be given up when the agent ends.
+    /// Whether there is anything to send.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.0.borrow().is_empty()
+    }
+
+    /// Sends what waits, as soon as the writer can take it. Cancel safe: what was not sent still waits.
     ///
     /// # Errors
-    /// What the kernel says, but for a closed pipe.
+    /// What the kernel said of an earlier batch, but for a closed pipe.
     pub async fn flush(&mut self) -> io::Result<Reader> {
-        if self.waiting.0.borrow().is_empty() {
+        if self.is_empty() {
             return Ok(Reader::There);
         }
-        self.batch.clear();
-        std::mem::swap(&mut self.batch, &mut self.waiting.0.borrow_mut());
-        let written = match self.stdout.write_all(&self.batch).await {
-            Ok(()) => self.stdout.flush().await,
-            Err(error) => Err(error),
-        };
-        match written {
-            Ok(()) => Ok(Reader::There),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
-            Err(error) => Err(error),
+        if let Ok(room) = self.queue.reserve().await {
+            room.send(self.waiting.0.borrow_mut().split().freeze());
+            return Ok(Reader::There);
         }
+        self.shed();
+        match self.writer.take() {
+            Some(writer) => outcome(writer.await),
+            None => Ok(Reader::Gone),
+        }
+    }
+
+    /// Drops what waits. Returns how many lines that were.
+    pub fn shed(&mut self) -> u64 {
+        let shed = self.waiting.0.borrow_mut().split();
+        shed.split_inclusive(|byte| *byte == b'\n').count() as u64
+    }
+
+    /// Sends the last lines and waits until they are written, but not long.
+    ///
+    /// # Errors
+    /// As for [`Self::flush`].
+    pub async fn finish(mut self) -> io::Result<()> {
+        let written = timeout(LAST_WORDS, async {
+            self.flush().await?;
+            drop(self.queue);
+            match self.writer {
+                Some(writer) => outcome(writer.await).map(drop),
+                None => Ok(()),
+            }
+        });
+        written.await.unwrap_or(Ok(()))
+    }
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+async fn write(mut batches: mpsc::Receiver<Bytes>) -> io::Result<()> {
+    let mut stdout = stdout();
+    while let Some(batch) = batches.recv().await {
+        stdout.write_all(&batch).await?;
+        stdout.flush().await?;
+    }
+    Ok(())
+}
+
+fn outcome(written: Result<io::Result<()>, tokio::task::JoinError>) -> io::Result<Reader> {
+    match written {
+        Ok(Ok(())) => Ok(Reader::There),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Ok(Err(error)) => Err(error),
+        Err(error) => Err(io::Error::other(error)),
     }
 }

@@ -118,7 +118,8 @@ impl Placer {
     ) -> Result<(), AgentError> {
         self.decide(place, report)?;
         if self.mode == Mode::Observe {
-            self.placement.remember(place.subject.key(), report.now());
+            // Told once: it stays outside, and each program it runs would tell it again.
+            self.placement.remember(place.subject.key(), BootTime(u64::MAX));
             return Ok(());
         }
         let outcome = self.carry_out(place, urgent, report, later);

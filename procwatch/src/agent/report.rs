@@ -23,6 +23,7 @@ pub struct Reporter {
     sink: Box<dyn Sink>,
     output: Output,
     written: u64,
+    shed: u64,
 }
 
 impl Reporter {
@@ -43,6 +44,7 @@ impl Reporter {
             sink,
             output,
             written: 0,
+            shed: 0,
         })
     }
 
@@ -61,13 +63,45 @@ impl Reporter {
         self.output.is_full()
     }
 
-    /// Writes out what was reported.
+    /// Writes out what was reported. Cancel safe.
     ///
     /// # Errors
     /// What the kernel says, but for a closed pipe.
     pub async fn flush(&mut self) -> Result<Reader, AgentError> {
         self.output
             .flush()
+            .await
+            .map_err(AgentError::io("standard output"))
+    }
+
+    /// Whether there is anything to write out.
+    pub fn is_empty(&self) -> bool {
+        self.output.is_empty()
+    }
+
+    /// For work that waits for no reader: drops the lines of a whole batch that nobody took.
+    pub fn shed(&mut self) {
+        if self.is_full() {
+            self.shed += self.output.shed();
+            tracing::warn!(
+                lines = self.shed,
+                "standard output is not read; lines were dropped"
+            );
+        }
+    }
+
+    /// Lines dropped so far.
+    pub const fn lines_shed(&self) -> u64 {
+        self.shed
+    }
+
+    /// Writes the last lines.
+    ///
+    /// # Errors
+    /// As for [`Self::flush`].
+    pub async fn finish(self) -> Result<(), AgentError> {
+        self.output
+            .finish()
             .await
             .map_err(AgentError::io("standard output"))
     }

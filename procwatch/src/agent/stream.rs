@@ -3,15 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use procwatch_common::{policy::CgroupCell, wire::Kind};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::{
-    AgentError,
-    guard::arm_levels,
-    output::{PATIENCE, Reader},
-    report::Reporter,
-    shutdown::Shutdown,
-};
+use super::{AgentError, guard::arm_levels, output::Reader, report::Reporter, shutdown::Shutdown};
 use crate::{
     cgroup::ResolvedCgroup,
     config::Config,
@@ -25,6 +19,9 @@ use crate::{
 
 /// Shortest time between two wake-ups by the stream: no record waits longer before it is shown.
 const WAKE: Duration = Duration::from_millis(20);
+
+/// How long the end waits for a reader that does not read.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// When there is no other end.
 const FOREVER: Duration = Duration::from_hours(24 * 365 * 100);
@@ -208,37 +205,42 @@ impl Stream {
     ///
     /// # Errors
     /// When the rings or the output fail.
-    pub async fn close(mut self, shutdown: &mut Shutdown) -> Result<(), AgentError> {
+    pub async fn close(mut self) -> Result<(), AgentError> {
+        if self.reader == Reader::Gone {
+            return Ok(());
+        }
         let seconds = self.begun.elapsed().as_secs_f64();
         self.kernel
             .steer(|control| (control.stream_kinds, control.urgent) = (0, 0))?;
-        while self.reader == Reader::There {
-            let look = self.look()?;
-            if look != Look::Interrupted {
-                self.summarise(seconds)?;
-            }
-            tokio::select! {
-                biased;
-                () = shutdown.requested() => return Ok(()),
-                reader = self.report.flush() => self.reader = reader?,
-                () = sleep(PATIENCE) => return Ok(()),
-            }
-            if look != Look::Interrupted {
-                break;
+        let patience = Instant::now() + PATIENCE;
+        while self.look()? == Look::Interrupted {
+            // Nobody may be reading; the end is not put off for that.
+            match timeout_at(patience, self.report.flush()).await {
+                Ok(reader) => drop(reader?),
+                Err(_) => break,
             }
         }
-        Ok(())
+        let account = self.account(seconds)?;
+        self.report.now_record(record::Body::Summary(account))?;
+        self.report.finish().await
     }
 
-    fn summarise(&mut self, seconds: f64) -> Result<(), AgentError> {
+    /// What the kernel could not deliver is lost, and so is what was never taken from the ring.
+    fn account(&mut self, seconds: f64) -> Result<Summary, AgentError> {
         let stats = self.kernel.stats()?;
+        let mut lost = stats.stream.lost + stats.urgent.lost;
+        if self.limit > 0 {
+            while self.events.take().is_some() {
+                lost += 1;
+            }
+        }
         let events = self.report.events();
-        self.report.now_record(record::Body::Summary(Summary {
+        Ok(Summary {
             events,
-            lost: stats.stream.lost + stats.urgent.lost,
+            lost,
             seconds,
             per_second: events as f64 / seconds,
-        }))
+        })
     }
 
     /// Takes what both rings hold, as far as the output can take it.

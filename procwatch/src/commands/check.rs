@@ -13,8 +13,9 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    feature::{self, Feature},
-    host::Host,
+    feature::Feature,
+    host::{self, Host},
+    kernel,
 };
 use config::ConfigReport;
 
@@ -90,11 +91,10 @@ impl Report {
 /// # Errors
 /// When standard output fails. A reader that has enough, such as `head`, is no failure.
 pub fn run(args: &CheckArgs) -> io::Result<ExitCode> {
-    let report = Report::new(
-        Host::here(),
-        feature::probe(),
-        ConfigReport::make(args.config.as_deref()),
-    );
+    let mut features = host::features();
+    // What concerns the kernel comes before what concerns its set-up.
+    features.splice(1..1, kernel::probe::features());
+    let report = Report::new(Host::here(), features, ConfigReport::make(args.config.as_deref()));
     match write(&mut io::stdout().lock(), args.json, &report) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(report.verdict.into()),

@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Instant};
 use clap::Args;
 
 use crate::{
-    agent::{AgentError, guard::Guard, placing::Placer, report::Reporter, require_root, shutdown::Shutdown},
+    agent::{
+        AgentError, guard::Guard, placing::Placer, priority::Priority, report::Reporter, require_root,
+        shutdown::Shutdown,
+    },
     cgroup::Mount,
     config::{self, Config},
     execute::cgroupfs::CgroupFs,
@@ -28,6 +31,10 @@ pub struct RunArgs {
     /// Record decisions only, or carry them out; overrides the configuration
     #[arg(long, value_name = "MODE")]
     mode: Option<ModeArg>,
+
+    /// How soon the agent runs when the kernel wakes it
+    #[arg(long, value_name = "PRIORITY", default_value = "realtime")]
+    priority: Priority,
 
     /// Write JSON lines (see `procwatch schema`)
     #[arg(long)]
@@ -77,10 +84,12 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     for what in unavailable {
         guard.report().health(HealthTopic::Unavailable, what)?;
     }
+    let priority = args.priority.apply();
     let armed = format!(
-        "armed in {} ms: {}",
+        "armed in {} ms: {}; priority {}",
         begun.elapsed().as_millis(),
-        describe(&config)
+        describe(&config),
+        priority.name()
     );
     guard.report().health(HealthTopic::Armed, armed)?;
     guard.run(&mut shutdown).await?;

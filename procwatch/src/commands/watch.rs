@@ -69,7 +69,7 @@ pub async fn run(args: &WatchArgs) -> Result<(), AgentError> {
     stream.open(ring_bytes, cgroup.as_ref())?;
     let end = args.duration.map(|duration| Instant::now() + duration);
     stream.follow(&mut shutdown, end).await?;
-    stream.close(&mut shutdown).await
+    stream.close().await
 }
 
 fn find_cgroup(mount: &Mount, path: &str) -> Result<ResolvedCgroup, AgentError> {
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn durations_have_units_and_bounds() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert_eq!(duration("2h"), Ok(Duration::from_hours(2)));
         for bad in ["", "10", "s", "0s", "-1s", "1d", "99999999999h", "1.5s"] {
             assert!(duration(bad).is_err(), "{bad}");
         }

@@ -146,6 +146,8 @@ impl Kernel {
             .map(|name| format!("{name}: not in this kernel; shown as unknown"))
             .collect();
         let cred_hook = attach_all(&mut ebpf, &btf, &mut unavailable)?;
+        drop(btf);
+        give_back_memory();
         let mut kernel = Self {
             control_cell: typed(&mut ebpf, "CONTROL")?,
             control: Control {
@@ -298,6 +300,18 @@ impl Kernel {
             what: "the task iterator",
             source,
         })
+    }
+}
+
+/// Hands the heap that loading needed back to the kernel.
+///
+/// The kernel's types are some 200,000 small pieces once aya has read them. Freed, they would stay in the allocator's
+/// lists for as long as the agent lives: 17.5 MB of the 25 MB that it held.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointers, and only returns pages that hold no live allocation.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

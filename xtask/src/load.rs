@@ -1,0 +1,209 @@
+//! What demo and bench let procwatch watch: this program itself under another name, harmless, and gone as soon as the
+//! one that started it closes its standard input or ends.
+
+use std::{
+    env,
+    ffi::OsStr,
+    io::{self, Read as _, Write as _},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Parser, Subcommand, ValueEnum};
+use nix::{
+    sys::{
+        prctl,
+        signal::Signal,
+        wait::{WaitStatus, waitpid},
+    },
+    unistd::{ForkResult, Gid, Uid, fork, pause, setgroups, setresgid, setresuid},
+};
+
+/// The name that tells a process of this program that it is a load. Short enough for a task's name.
+pub(crate) const NAME: &str = "procwatch-demo";
+
+/// Room for a thread that does nothing.
+const STACK_BYTES: usize = 64 << 10;
+
+/// A load, as its command line says it.
+#[derive(Parser)]
+#[command(name = NAME, disable_help_subcommand = true)]
+struct Load {
+    #[command(subcommand)]
+    work: Work,
+}
+
+/// What a load does.
+#[derive(Subcommand)]
+enum Work {
+    /// Creates this many threads, which sleep
+    Explode { threads: usize },
+    /// Becomes this user, like su, and makes this many children at once, which sleep
+    Stray { uid: u32, children: usize },
+    /// Does one thing this many times and prints the ns that it took
+    Time { operation: Operation, count: u32 },
+    /// Creates threads for this long, one after the other, and prints how many
+    Storm { seconds: u64 },
+    /// Keeps one CPU busy
+    Spin,
+}
+
+/// What the agent could make slower for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Operation {
+    /// Create a thread and join it.
+    Thread,
+    /// Fork and wait for the child.
+    Fork,
+    /// Run /bin/true and wait for it.
+    Exec,
+}
+
+impl Operation {
+    /// As the command line and the tables name it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Thread => "thread",
+            Self::Fork => "fork",
+            Self::Exec => "exec",
+        }
+    }
+}
+
+/// A load that is to be started: it waits for, or ends with, its standard input.
+pub(crate) fn command(arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(env::current_exe().context("cannot find this program")?);
+    command
+        .arg0(NAME)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    Ok(command)
+}
+
+/// Does the work when this process was started as a load.
+pub(crate) fn requested() -> Option<Result<()>> {
+    let name = env::args_os().next()?;
+    (Path::new(&name).file_name() == Some(OsStr::new(NAME))).then(|| work(&Load::parse().work))
+}
+
+fn work(work: &Work) -> Result<()> {
+    // The kernel would name the process after the file.
+    prctl::set_name(c"procwatch-demo")?;
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    match *work {
+        Work::Explode { threads } => {
+            for _ in 0..threads {
+                sleeper()?;
+            }
+            wait_for_end()
+        }
+        Work::Stray { uid, children } => stray(uid, children),
+        Work::Time { operation, count } => {
+            repeat(operation, count / 10)?;
+            let begun = Instant::now();
+            repeat(operation, count)?;
+            say(begun.elapsed().as_nanos())
+        }
+        Work::Storm { seconds } => say(storm(Duration::from_secs(seconds))?),
+        Work::Spin => {
+            thread::spawn(|| {
+                loop {
+                    std::hint::spin_loop();
+                }
+            });
+            wait_for_end()
+        }
+    }
+}
+
+/// A thread that does nothing until the process ends.
+fn sleeper() -> Result<()> {
+    let builder = thread::Builder::new().stack_size(STACK_BYTES);
+    builder
+        .spawn(|| {
+            loop {
+                thread::park();
+            }
+        })
+        .context("the machine has no room for another thread")?;
+    Ok(())
+}
+
+fn wait_for_end() -> Result<()> {
+    io::stdin().lock().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+fn say(figure: impl std::fmt::Display) -> Result<()> {
+    writeln!(io::stdout(), "{figure}").context("nobody reads the figure")
+}
+
+/// Waits for a byte, so that the caller can put this process where it belongs, then acts like `su`.
+fn stray(uid: u32, children: usize) -> Result<()> {
+    io::stdin().read_exact(&mut [0])?;
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+    setgroups(&[])?;
+    setresgid(group, group, group)?;
+    setresuid(user, user, user)?;
+    // A change of credentials takes it away.
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    for _ in 0..children {
+        // SAFETY: this process has one thread, so the child may do anything.
+        if let ForkResult::Child = unsafe { fork() }? {
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            loop {
+                pause();
+            }
+        }
+    }
+    say(children)?;
+    wait_for_end()
+}
+
+fn repeat(operation: Operation, count: u32) -> Result<()> {
+    for _ in 0..count {
+        match operation {
+            Operation::Thread => drop(thread::spawn(|| {}).join()),
+            Operation::Fork => fork_and_wait()?,
+            Operation::Exec => {
+                let mut child = Command::new("/bin/true");
+                ensure!(child.stdin(Stdio::null()).status()?.success(), "/bin/true failed");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn fork_and_wait() -> Result<()> {
+    // SAFETY: this process has one thread, so the child may do anything.
+    match unsafe { fork() }? {
+        ForkResult::Child => {
+            // SAFETY: ends the process; nothing of this one's is left to be run by it.
+            unsafe { nix::libc::_exit(0) }
+        }
+        ForkResult::Parent { child } => {
+            let status = waitpid(child, None)?;
+            ensure!(
+                matches!(status, WaitStatus::Exited(_, 0)),
+                "a child ended with {status:?}"
+            );
+            Ok(())
+        }
+    }
+}
+
+fn storm(time: Duration) -> Result<u64> {
+    let begun = Instant::now();
+    let mut threads = 0;
+    while begun.elapsed() < time {
+        let builder = thread::Builder::new().stack_size(STACK_BYTES);
+        drop(builder.spawn(|| {})?.join());
+        threads += 1;
+    }
+    Ok(threads)
+}
