@@ -1,15 +1,13 @@
 //! Does the listener want this event? Answered in the kernel, so that what nobody wants never leaves it.
 
-use aya_ebpf::helpers::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid, generated::bpf_get_current_ancestor_cgroup_id,
-};
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
 use procwatch_common::{
     policy::{CgroupCell, Control, FILTER_CGROUP, FILTER_CHILDREN, FILTER_COMM, FILTER_PID, FILTER_UID},
     wire::{COMM_LEN, Kind},
 };
 
 use crate::{
-    kernel::{Task, Uids},
+    kernel::{self, Task, Uids},
     maps::{FILTER_COMMS, FILTER_PIDS, FILTER_UIDS, is_agent},
 };
 
@@ -74,8 +72,7 @@ fn has_comm(comm: [u8; COMM_LEN]) -> bool {
 /// Whether the current task is in or below `cgroup`.
 #[inline(always)]
 pub(crate) fn current_is_below(cgroup: CgroupCell) -> bool {
-    // SAFETY: a helper that takes a depth, any depth.
-    cgroup.id != 0 && unsafe { bpf_get_current_ancestor_cgroup_id(cgroup.depth as i32) } == cgroup.id
+    cgroup.id != 0 && kernel::current_ancestor(cgroup.depth) == cgroup.id
 }
 
 /// A child of a watched process is watched too, whether or not anyone listens yet.

@@ -3,6 +3,10 @@
 //! The pointers come from BTF-typed program arguments, so the verifier knows what they point to, checks each load
 //! against that type, and makes a load from a stale pointer yield zero instead of a fault. No helper call is needed.
 
+use aya_ebpf::helpers::{
+    bpf_probe_read_kernel,
+    generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_task},
+};
 use procwatch_common::fields::{ABSENT, Fields};
 
 const PF_KTHREAD: u32 = 0x0020_0000;
@@ -39,6 +43,11 @@ static FIELDS: Fields = Fields {
     binprm_filename: ABSENT,
 };
 
+/// Where `struct cgroup` of kernels before 6.1 has its `level` and its `ancestor_ids`, set by the loader; [`ABSENT`] on
+/// later ones. Those have a helper in their place, which 5.10 does not lend to programs of this kind.
+#[unsafe(no_mangle)]
+static OLD_CGROUP: [u32; 2] = [ABSENT; 2];
+
 /// The offset of one kernel field. Volatile: the value in the object is not the one at run time.
 macro_rules! offset {
     ($name:ident) => {{
@@ -53,6 +62,43 @@ fn load<T: Copy>(base: *const u8, offset: u32) -> T {
     // SAFETY: `base` descends from a BTF-typed program argument and `offset` is that type's field: the verifier
     // refuses the program otherwise. Volatile keeps the compiler from merging or widening loads of typed memory.
     unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
+}
+
+/// Id of the cgroup at `depth` that the current task is in or below; 0 when it is not so deep.
+#[inline(always)]
+pub(crate) fn current_ancestor(depth: u32) -> u64 {
+    // SAFETY: a static of this object.
+    let ids_at = unsafe { core::ptr::read_volatile(&raw const OLD_CGROUP[1]) };
+    if ids_at == ABSENT {
+        // SAFETY: a helper that takes a depth, any depth.
+        unsafe { bpf_get_current_ancestor_cgroup_id(depth as i32) }
+    } else {
+        old_current_ancestor(depth, ids_at).unwrap_or(0)
+    }
+}
+
+/// The same without the helper. The pointers carry no type here: each read is checked by a helper.
+#[inline(never)]
+fn old_current_ancestor(depth: u32, ids_at: u32) -> Option<u64> {
+    const ID: u32 = size_of::<u64>() as u32;
+    // SAFETY: a static of this object.
+    let level_at = unsafe { core::ptr::read_volatile(&raw const OLD_CGROUP[0]) };
+    // SAFETY: a helper without arguments.
+    let task = unsafe { bpf_get_current_task() } as *const u8;
+    let css_set: *const u8 = fetch(task, offset!(task_cgroups))?;
+    let cgroup: *const u8 = fetch(css_set, offset!(css_set_dfl_cgrp))?;
+    let level: u32 = fetch(cgroup, level_at)?;
+    if depth > level {
+        return None;
+    }
+    fetch(cgroup, ids_at + depth * ID)
+}
+
+/// Reads what is at `offset` of an address that the verifier knows nothing of.
+#[inline(always)]
+fn fetch<T>(base: *const u8, offset: u32) -> Option<T> {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast::<T>()) }.ok()
 }
 
 /// `struct task_struct`.
@@ -148,11 +194,11 @@ impl Task {
     /// What `waitpid` will tell of the process.
     #[inline(always)]
     pub(crate) fn process_exit_status(self) -> u32 {
-        if self.process_ends() {
-            load(self.signal(), offset!(signal_group_exit_code))
-        } else {
-            self.leader().exit_status()
-        }
+        // Both are read, always: of a read in each branch the compiler makes one read at an address put together from
+        // two choices, and the verifier of 6.1 does not see that the two choices agree.
+        let of_group: u32 = load(self.signal(), offset!(signal_group_exit_code));
+        let of_leader = self.leader().exit_status();
+        if self.process_ends() { of_group } else { of_leader }
     }
 
     #[inline(always)]

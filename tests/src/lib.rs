@@ -26,7 +26,7 @@ use std::{
 pub use self::{
     agent::{Agent, Ended, Refusal, binary, refusal},
     bpf::KernelObjects,
-    need::{Need, skip_unless},
+    need::{Need, has_bpf_lsm, skip_unless},
     pool::Pool,
     program::{Started, compiled, compiled_static, for_everyone, script, start},
     sandbox::Sandbox,

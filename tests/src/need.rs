@@ -18,6 +18,10 @@ pub enum Need {
     Bpf,
     /// A user to `su` to.
     Nobody,
+    /// A machine of one's own, made for tests: nobody else lives on it.
+    Vm,
+    /// LSM programs that are called.
+    Lsm,
 }
 
 impl Need {
@@ -31,8 +35,20 @@ impl Need {
             Self::Nobody => User::from_name("nobody")
                 .is_ok_and(|user| user.is_none())
                 .then_some("[needs-user] the account database has no user nobody"),
+            Self::Vm => std::env::var_os("PROCWATCH_VM")
+                .is_none()
+                .then_some("[needs-vm] run `cargo xtask vm`"),
+            Self::Lsm => {
+                (!has_bpf_lsm()).then_some("[needs-lsm] bpf is not in this kernel's list of security modules")
+            }
         }
     }
+}
+
+/// Whether the kernel calls LSM programs.
+pub fn has_bpf_lsm() -> bool {
+    let list = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    list.trim().split(',').any(|name| name == "bpf")
 }
 
 /// A user that does not exist is found before anything is loaded, a missing object as soon as it is wanted.

@@ -21,12 +21,18 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs `command`, expects it to succeed and returns what it wrote to stdout.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
+    let bytes = read_bytes(command)?;
+    String::from_utf8(bytes).with_context(|| format!("{} wrote no valid text", show(command)))
+}
+
+/// Like [`read`], for what is no text.
+pub(crate) fn read_bytes(command: &mut Command) -> Result<Vec<u8>> {
     let output = output(command)?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         bail!("{} failed ({}): {}", show(command), output.status, stderr.trim());
     }
-    String::from_utf8(output.stdout).with_context(|| format!("{} wrote no valid text", show(command)))
+    Ok(output.stdout)
 }
 
 /// Runs `command` quietly and says whether it succeeded; one that cannot be started did not.

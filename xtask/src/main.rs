@@ -24,6 +24,7 @@ mod setup;
 mod test;
 mod toolchain;
 mod tools;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -69,6 +70,8 @@ enum Task {
     Bench(bench::Options),
     /// Run every test that can run on this machine
     Test(test::Options),
+    /// Run the tests that need a machine of their own, in virtual ones with stock kernels
+    Vm(vm::Options),
     /// Check the format, run clippy on both sides, hold dependencies against deny.toml
     Lint,
 }
@@ -95,6 +98,7 @@ fn dispatch(task: &Task) -> anyhow::Result<()> {
         Task::Demo(options) => demo::run(&workspace, options),
         Task::Bench(options) => bench::run(&workspace, options),
         Task::Test(options) => test::run(&workspace, options),
+        Task::Vm(options) => vm::run(&workspace, options),
         Task::Lint => lint::run(&workspace),
     }
 }

@@ -32,6 +32,14 @@ impl Skip {
         skips
     }
 
+    /// A whole program of tests that could not run.
+    pub(crate) fn program(name: &str, reason: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            reason,
+        }
+    }
+
     /// Whether CI puts up with it.
     pub(crate) fn is_allowed_in_ci(&self) -> bool {
         ALLOWED_IN_CI.iter().any(|tag| self.reason.starts_with(tag))
@@ -54,6 +62,24 @@ impl Counts {
             self.failed += number_before(line, "failed;");
             self.ignored += number_before(line, "ignored;");
         }
+    }
+
+    /// Adds tests that passed.
+    pub(crate) fn add_passed(&mut self, number: usize) {
+        self.passed += number;
+    }
+
+    /// Adds what was counted elsewhere.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+
+    /// The same in few words.
+    pub(crate) fn short(&self, skipped: usize) -> String {
+        let passed = self.passed.saturating_sub(skipped);
+        format!("{passed} passed, {} failed, {skipped} skipped", self.failed)
     }
 
     /// The summary for a person. To the test harness a skipped test is one that passed; here it is not.

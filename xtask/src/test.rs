@@ -14,7 +14,7 @@ use crate::{
     build::{self, Profile},
     caller, exec,
     report::{Counts, Skip},
-    tools,
+    tools, vm,
     workspace::Workspace,
 };
 
@@ -26,9 +26,12 @@ pub(crate) struct Options {
     /// Only unit tests
     #[arg(long, conflicts_with = "live")]
     unit: bool,
-    /// Only tests against the running kernel
+    /// Only tests against the running kernel, and those in a virtual machine
     #[arg(long)]
     live: bool,
+    /// None in a virtual machine
+    #[arg(long)]
+    no_vm: bool,
 }
 
 /// Runs the tests that `options` ask for.
@@ -41,7 +44,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if options.unit {
         Ok(())
     } else {
-        live(workspace, options.filter.as_deref())
+        live(workspace, options.filter.as_deref(), !options.no_vm)
     }
 }
 
@@ -56,23 +59,38 @@ fn unit(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
 }
 
 /// Runs the live tests, all of them even when one fails, and tells how many passed and which could not run.
-fn live(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
+///
+/// `in_vm` says whether those that want a machine of their own get one; else they say themselves that they have none.
+fn live(workspace: &Workspace, filter: Option<&str>, in_vm: bool) -> Result<()> {
     let agent = build::agent(workspace, Profile::Release)?;
     let programs = test_programs(workspace)?;
     let skip_log = workspace.target.join("test-skips.log");
     fs::write(&skip_log, "").with_context(|| format!("cannot empty {}", skip_log.display()))?;
     let mut counts = Counts::default();
     let mut failed = Vec::new();
-    for program in &programs {
+    let (for_guest, here): (Vec<_>, Vec<_>) = programs
+        .into_iter()
+        .partition(|program| in_vm && vm::is_for_guest(program));
+    for program in &here {
         let mut command = live_command(workspace, program, &agent, &skip_log)?;
         let (succeeded, output) = run_and_listen(command.args(filter))?;
         counts.add(&output);
         if !succeeded {
-            failed.push(program.name.as_str());
+            failed.push(program.name.clone());
         }
     }
+    let mut skips = Skip::parse_log(&fs::read_to_string(&skip_log)?);
+    if !for_guest.is_empty() {
+        let outcome = vm::run_default(workspace, &for_guest, &agent, filter)?;
+        counts.merge(&outcome.counts);
+        skips.extend(outcome.skips);
+        failed.extend(
+            outcome
+                .failure
+                .map(|failure| format!("in a virtual machine: {failure}")),
+        );
+    }
     caller::hand_over(&workspace.target)?;
-    let skips = Skip::parse_log(&fs::read_to_string(&skip_log)?);
     io::stdout().write_all(counts.summary(&skips).as_bytes())?;
     if !failed.is_empty() {
         bail!("live tests failed: {}", failed.join(", "));
@@ -87,13 +105,15 @@ fn live(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
 }
 
 /// A compiled file of live tests.
-struct TestProgram {
-    name: String,
-    path: PathBuf,
+pub(crate) struct TestProgram {
+    /// The file's name without its ending.
+    pub(crate) name: String,
+    /// The program.
+    pub(crate) path: PathBuf,
 }
 
 /// Compiles the live tests as the person who called and finds the programs.
-fn test_programs(workspace: &Workspace) -> Result<Vec<TestProgram>> {
+pub(crate) fn test_programs(workspace: &Workspace) -> Result<Vec<TestProgram>> {
     let mut cargo = caller::cargo(workspace)?;
     cargo.args(["test", "--package", "procwatch-tests", "--test", "*", "--no-run"]);
     cargo

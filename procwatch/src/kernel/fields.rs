@@ -76,6 +76,16 @@ pub fn resolve(types: &KernelTypes) -> Result<(Fields, Vec<String>), Vec<String>
     }
 }
 
+/// `cgroup.level` and `cgroup.ancestor_ids` of a kernel before 6.1. Both are absent where the second is: the programs
+/// then ask the kernel's helper.
+pub fn old_cgroup(types: &KernelTypes) -> [u32; 2] {
+    let at = |member| types.member_offset("cgroup", member);
+    match (at("level"), at("ancestor_ids")) {
+        (Some(level), Some(ids)) => [level, ids],
+        _ => [ABSENT; 2],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

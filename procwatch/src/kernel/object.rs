@@ -51,7 +51,7 @@ pub enum KernelError {
     #[error("the kernel did not take the programs: {0}")]
     Load(#[from] aya::EbpfError),
     /// The kernel refused one program.
-    #[error("the kernel refused the program {name}: {source}")]
+    #[error("the kernel refused the program {name}: {}", explain(source))]
     Program {
         /// Its name.
         name: String,
@@ -127,6 +127,7 @@ impl Kernel {
                 .ok_or(KernelError::MissingTracepoint(name))?;
         }
         let group_dead = u32::from(types.tracepoint_args("sched_process_exit") == Some(2));
+        let old_cgroup = fields::old_cgroup(&types);
         drop(types);
 
         let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
@@ -135,6 +136,7 @@ impl Kernel {
             .btf(Some(&btf))
             .override_global("FIELDS", &fields, true)
             .override_global("AGENT_TGID", &agent, true)
+            .override_global("OLD_CGROUP", &old_cgroup, true)
             .override_global("EXIT_TELLS_GROUP_DEAD", &group_dead, true)
             .map_max_entries("STREAM", setup.stream_bytes)
             .load(OBJECT)?;
@@ -346,6 +348,18 @@ fn attach_all(ebpf: &mut Ebpf, btf: &Btf, unavailable: &mut Vec<String>) -> Resu
             Ok(false)
         }
     }
+}
+
+/// The error with the end of the verifier's log: what comes before is the whole program.
+fn explain(error: &ProgramError) -> String {
+    const SHOWN: usize = 8;
+    let ProgramError::LoadError { verifier_log, .. } = error else {
+        return error.to_string();
+    };
+    let log = verifier_log.to_string();
+    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    let end = &lines[lines.len().saturating_sub(SHOWN)..];
+    format!("{}; the verifier's last lines:\n{}", short(error), end.join("\n"))
 }
 
 /// The error without the verifier's log.

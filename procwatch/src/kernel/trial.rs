@@ -10,8 +10,12 @@ use bytemuck::{Pod, Zeroable};
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const BPF_F_SLEEPABLE: u32 = 1 << 4;
-/// `r0 = 0; exit`.
-const RETURN_ZERO: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+/// `call bpf_get_current_task_btf; r0 = 0; exit`.
+const TASK_THEN_ZERO: [[u8; 8]; 3] = [
+    [0x85, 0, 0, 0, 158, 0, 0, 0],
+    [0xb7, 0, 0, 0, 0, 0, 0, 0],
+    [0x95, 0, 0, 0, 0, 0, 0, 0],
+];
 
 /// What a program is for: its type, where it attaches, and its flags.
 #[derive(Clone, Copy, Debug)]
@@ -22,16 +26,27 @@ pub(super) enum Kind {
     Iterator,
     /// At the entry of a kernel function.
     Fentry,
+    /// The same, and it asks which task is current.
+    FentryWithTask,
     /// A security hook that may sleep.
     SleepableLsm,
 }
 
 impl Kind {
+    /// The program.
+    const fn instructions(self) -> &'static [[u8; 8]] {
+        let [_, return_zero @ ..] = &TASK_THEN_ZERO;
+        match self {
+            Self::FentryWithTask => &TASK_THEN_ZERO,
+            _ => return_zero,
+        }
+    }
+
     /// `enum bpf_prog_type`, `enum bpf_attach_type`, flags.
     const fn numbers(self) -> (u32, u32, u32) {
         match self {
             Self::Tracepoint => (26, 23, 0),
-            Self::Fentry => (26, 24, 0),
+            Self::Fentry | Self::FentryWithTask => (26, 24, 0),
             Self::Iterator => (26, 28, 0),
             Self::SleepableLsm => (29, 27, BPF_F_SLEEPABLE),
         }
@@ -76,8 +91,8 @@ pub(super) fn load(kind: Kind, btf_id: u32) -> io::Result<OwnedFd> {
     let (prog_type, expected_attach_type, prog_flags) = kind.numbers();
     let mut attr = ProgLoad::zeroed();
     attr.prog_type = prog_type;
-    attr.insn_cnt = RETURN_ZERO.len() as u32;
-    attr.insns = RETURN_ZERO.as_ptr() as u64;
+    attr.insn_cnt = kind.instructions().len() as u32;
+    attr.insns = kind.instructions().as_ptr() as u64;
     attr.license = c"GPL".as_ptr() as u64;
     attr.prog_flags = prog_flags;
     attr.expected_attach_type = expected_attach_type;

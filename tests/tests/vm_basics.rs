@@ -1,0 +1,304 @@
+//! On a stock kernel with systemd: what procwatch finds there, and that what the development machines refuse works.
+
+use std::{
+    fs,
+    process::Command,
+    sync::{Arc, Barrier},
+    thread,
+};
+
+use procwatch_tests::{Agent, has_bpf_lsm, needs, number, of_kind, refusal, text};
+use serde_json::Value;
+
+/// The uid of `aimgr`.
+const AIMGR: u64 = 1003;
+
+/// Whether this kernel tells an fentry program which task is current, so that a uid change is seen at once.
+fn tells_current_task() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap(), numbers.next().unwrap()) >= (5, 11)
+}
+
+/// The state and the detail of a feature in a report of `procwatch check`.
+fn feature<'a>(report: &'a Value, name: &str) -> (&'a str, &'a str) {
+    let features = report["features"].as_array().unwrap();
+    let found = features.iter().find(|feature| feature["name"] == name);
+    let found = found.unwrap_or_else(|| panic!("no feature {name} in {report}"));
+    (text(&found["state"]), text(&found["detail"]))
+}
+
+#[test]
+fn check_finds_what_a_stock_machine_has() {
+    needs!(Vm);
+    let check = refusal(&["check", "--json"]);
+    let report: Value = serde_json::from_str(&check.stdout).unwrap();
+    for name in [
+        "btf",
+        "kernel-fields",
+        "ring-buffer",
+        "task-iterator",
+        "hook-task-newtask",
+        "hook-process-exec",
+        "hook-process-exit",
+        "hook-cgroup-attach",
+        "cgroup2",
+        "cgroup-controllers",
+        "systemd",
+    ] {
+        let (state, detail) = feature(&report, name);
+        assert_eq!(state, "yes", "{name}: {detail}");
+    }
+    let (lsm, detail) = feature(&report, "bpf-lsm");
+    assert_eq!(lsm == "yes", has_bpf_lsm(), "{lsm}: {detail}");
+    let (trampolines, detail) = feature(&report, "trampolines");
+    let wanted = if tells_current_task() { "yes" } else { "partly" };
+    assert_eq!(trampolines, wanted, "{detail}");
+    // Nothing else may be missing here, and each of the two is a loss.
+    let all = has_bpf_lsm() && tells_current_task();
+    assert_eq!(check.code, Some(i32::from(!all)), "{}", check.stdout);
+}
+
+#[test]
+fn a_uid_change_is_seen_at_the_change_itself() {
+    needs!(Vm);
+    let agent = Agent::watch(&["--no-such-option"; 0]);
+    let mut child = Command::new("setpriv")
+        .args(["--reuid=1003", "--clear-groups", "/bin/true"])
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    assert!(child.wait().unwrap().success());
+    agent.wait_for_event("exit", pid);
+    let ended = agent.finish();
+    let told: Vec<&Value> = ended
+        .records
+        .iter()
+        .filter(|record| record["pid"] == pid)
+        .collect();
+    let kinds: Vec<&str> = told.iter().map(|record| text(&record["kind"])).collect();
+    let at_once = tells_current_task();
+    // Where the change is not seen itself, its record comes with that of the next exec, before or after it.
+    let seen_later = [
+        ["fork", "exec", "uid", "exec", "exit"],
+        ["fork", "exec", "exec", "uid", "exit"],
+    ];
+    assert!(
+        kinds == seen_later[0] || (!at_once && kinds == seen_later[1]),
+        "{told:?}"
+    );
+    let change = of_kind(&ended.records, "uid")
+        .into_iter()
+        .find(|it| it["pid"] == pid)
+        .unwrap();
+    assert_eq!(
+        (
+            number(&change["old_uid"]),
+            number(&change["uid"]),
+            number(&change["euid"])
+        ),
+        (0, AIMGR, AIMGR),
+        "{change}"
+    );
+    let told_of_loss = ended
+        .records
+        .iter()
+        .any(|record| record["topic"] == "unavailable" && record.to_string().contains("fentry commit_creds"));
+    assert_eq!(told_of_loss, !at_once, "a loss is told, and only a loss");
+    let wanted = if at_once {
+        ("credential-change", "setpriv")
+    } else {
+        ("exec", "true")
+    };
+    assert_eq!(
+        (text(&change["seen_at"]), text(&change["comm"])),
+        wanted,
+        "{change}"
+    );
+}
+
+#[test]
+fn three_hundred_threads_raise_each_level_once() {
+    needs!(Vm);
+    let agent = Agent::run(&["--mode", "observe"]);
+    let gate = Arc::new(Barrier::new(300));
+    let threads: Vec<_> = (0..299)
+        .map(|_| {
+            let gate = Arc::clone(&gate);
+            thread::spawn(move || {
+                gate.wait();
+            })
+        })
+        .collect();
+    gate.wait();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let pid = std::process::id();
+    agent.wait_for("80 is cleared", |record| {
+        record["kind"] == "cleared" && record["pid"] == pid && record["level"] == 80
+    });
+    let ended = agent.finish();
+    let alerts: Vec<(u64, u64)> = ended
+        .records
+        .iter()
+        .filter(|record| record["kind"] == "alert" && record["pid"] == pid)
+        .map(|alert| (number(&alert["level"]), number(&alert["threads"])))
+        .collect();
+    assert_eq!(alerts, [(80, 80), (100, 100)]);
+}
+
+/// Processes in a cgroup, by the kernel's own account.
+fn inhabitants(cgroup: &str) -> Vec<u32> {
+    let procs = fs::read_to_string(format!("/sys/fs/cgroup{cgroup}/cgroup.procs")).unwrap();
+    procs.lines().map(|pid| pid.parse().unwrap()).collect()
+}
+
+mod placed {
+    use std::process::Stdio;
+
+    use procwatch_tests::{Started, start, until};
+
+    use super::*;
+
+    /// The configuration that is shipped for such a machine.
+    const SHIPPED: &str = include_str!("../../procwatch/examples/aimgr.toml");
+
+    /// Where processes of aimgr are put.
+    const LEAF: &str = "/user.slice/user-1003.slice/procwatch";
+
+    /// What aimgr's shell does: makes children when told to and says where it is.
+    const SHELL: &str =
+        "echo in $$; read line; sleep 600 & sleep 600 & echo $(cat /proc/self/cgroup); read line; kill %1 %2";
+
+    /// Keeps aimgr's slice an active unit for as long as it lives.
+    struct Slice;
+
+    impl Slice {
+        fn active() -> Self {
+            let keeper = [
+                "--quiet",
+                "--unit=keeper",
+                "--slice=user-1003.slice",
+                "sleep",
+                "infinity",
+            ];
+            assert!(
+                Command::new("systemd-run")
+                    .args(keeper)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+            until("aimgr's slice is there", || {
+                fs::exists("/sys/fs/cgroup/user.slice/user-1003.slice")
+                    .unwrap()
+                    .then_some(())
+            });
+            Self
+        }
+    }
+
+    impl Drop for Slice {
+        fn drop(&mut self) {
+            let stop = ["stop", "keeper.service"];
+            // What is stopped already is well, too.
+            let _ = Command::new("systemctl").args(stop).status();
+        }
+    }
+
+    /// A shell in a session of desk, as a terminal gives one.
+    fn session(command: &str) -> Started {
+        // systemd-run has a use of its own for a single `$`.
+        let command = command.replace('$', "$$");
+        let words = [
+            "--quiet",
+            "--pipe",
+            "--wait",
+            "--uid=desk",
+            "--property=PAMName=login",
+        ];
+        Started::new(
+            Command::new("systemd-run")
+                .args(words)
+                .args(["sh", "-c", &command])
+                .stderr(Stdio::inherit()),
+        )
+    }
+
+    /// The agent with the shipped configuration, carrying out what it decides.
+    fn enforcing() -> (tempfile::TempDir, Agent) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("procwatch.toml");
+        fs::write(&config, SHIPPED).unwrap();
+        let agent = Agent::run(&["--config", config.to_str().unwrap(), "--mode", "enforce"]);
+        (folder, agent)
+    }
+
+    #[test]
+    fn su_from_a_desktop_session_ends_in_the_users_slice() {
+        needs!(Vm);
+        let _slice = Slice::active();
+        let (_folder, agent) = enforcing();
+        let mut shell = session(&format!("cat /proc/self/cgroup; exec su aimgr -c '{SHELL}'"));
+        let before = shell.hear();
+        assert!(
+            before.starts_with("0::/user.slice/user-1000.slice/session-"),
+            "{before}"
+        );
+        let pid: u32 = shell
+            .hear()
+            .strip_prefix("in ")
+            .expect("aimgr's shell runs")
+            .parse()
+            .unwrap();
+
+        let outcome = agent.wait_for("the shell is moved", |record| {
+            record["kind"] == "outcome" && record["pid"] == pid
+        });
+        assert_eq!(text(&outcome["result"]), "verified", "{outcome}");
+        assert_eq!(text(&outcome["to"]), LEAF, "{outcome}");
+        assert_eq!(number(&outcome["still_outside"]), 0, "{outcome}");
+        let from = text(&outcome["from"]);
+        assert!(
+            from.starts_with("/user.slice/user-1000.slice/session-"),
+            "{outcome}"
+        );
+
+        shell.say("go on");
+        assert_eq!(shell.hear(), format!("0::{LEAF}"), "the children are born inside");
+        let there = inhabitants(LEAF);
+        assert_eq!(there.len(), 3, "the shell and its two children: {there:?}");
+        assert!(there.contains(&pid), "{there:?}");
+        // Nothing was killed: the shell still listens, and its children are there to be ended by it.
+        shell.say("end");
+        assert!(shell.end().success());
+        agent.finish();
+    }
+
+    #[test]
+    fn a_service_of_the_same_user_is_left_alone() {
+        needs!(Vm);
+        let _slice = Slice::active();
+        let (_folder, agent) = enforcing();
+        let words = [
+            "--quiet",
+            "--pipe",
+            "--wait",
+            "--uid=aimgr",
+            "cat",
+            "/proc/self/cgroup",
+        ];
+        let mut service = start("systemd-run", &words);
+        let place = service.hear();
+        assert!(place.starts_with("0::/system.slice/run-"), "{place}");
+        assert!(service.end().success());
+        let ended = agent.finish();
+        let decided: Vec<&Value> = ended
+            .records
+            .iter()
+            .filter(|record| record["kind"] == "decision")
+            .collect();
+        assert!(decided.is_empty(), "{decided:?}");
+    }
+}

@@ -1,0 +1,339 @@
+//! A virtual machine that does one job and ends.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{
+    folder::Folder,
+    job::Job,
+    kernel::Kernel,
+    qemu::{Accelerator, Programs},
+};
+use crate::{exec, setup::say};
+
+/// How long a guest may take, besides its job, on a real CPU: boot, unpacking, switching off.
+const BOOT: Duration = Duration::from_secs(15);
+
+/// More of that for each virtual CPU, which has to be brought up.
+const BOOT_OF_CPU: Duration = Duration::from_millis(500);
+
+/// How many of the console's last lines a report has.
+const TAIL: usize = 30;
+
+/// What the kernel says when it gives up.
+const PANIC: &str = "Kernel panic";
+
+/// What came of a job.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// How the command ended, as a shell counts it: 124 or 137 when its time was up.
+    pub(crate) exit_code: i32,
+    /// What it wrote, errors too.
+    pub(crate) output: String,
+    /// The last lines of the serial console.
+    pub(crate) console_tail: String,
+    /// From start to end of the machine.
+    pub(crate) took: Duration,
+}
+
+/// Whether the smallest guest came up.
+pub(crate) enum Trial {
+    /// It did.
+    Boots,
+    /// It did not, and why as far as that is known.
+    Fails(String),
+}
+
+/// How an attempt ended.
+enum Ended {
+    /// With an exit code of the command.
+    Well(Report),
+    /// The time was up and the machine was still there; whether the command had begun to write.
+    Hung { begun: bool, tail: String },
+}
+
+/// The machine that jobs run on, one after the other.
+pub(crate) struct Machine<'a> {
+    folder: &'a Folder,
+    programs: &'a Programs,
+    accelerator: Accelerator,
+}
+
+impl<'a> Machine<'a> {
+    /// A machine that works in `folder`.
+    pub(crate) fn new(folder: &'a Folder, programs: &'a Programs, accelerator: Accelerator) -> Self {
+        Self {
+            folder,
+            programs,
+            accelerator,
+        }
+    }
+
+    /// Boots `kernel` on the root file system `image`, does the job and shows what it writes.
+    ///
+    /// A guest that hangs before its job wrote anything is started once more: emulated ones do at times.
+    pub(crate) fn run(&self, kernel: &Kernel, image: &Path, job: &Job) -> Result<Report> {
+        for attempt in 1..=2 {
+            match self.attempt(kernel, image, job)? {
+                Ended::Well(report) => return Ok(report),
+                Ended::Hung { begun: false, .. } if attempt == 1 => {
+                    say(&format!(
+                        "the guest with {} hung at boot; once more",
+                        kernel.release
+                    ));
+                }
+                Ended::Hung { begun, tail } => {
+                    let what = if begun { "in its job" } else { "at boot, twice" };
+                    bail!(
+                        "the guest with {} hung {what}; on the console:\n{tail}",
+                        kernel.release
+                    );
+                }
+            }
+        }
+        bail!("the guest with {} was not started", kernel.release)
+    }
+
+    /// Boots `kernel` with nothing but its initramfs.
+    pub(crate) fn try_boot(&self, kernel: &Kernel, timeout: Duration) -> Result<Trial> {
+        let run = Run::new(self.folder.empty("run/trial")?);
+        let mut qemu = self.qemu(kernel, &run, 1, "procwatch.trial");
+        let ended = run.wait(start(&mut qemu)?, timeout, &mut io::sink())?;
+        let console = run.console();
+        if console.contains("procwatch: this machine boots") {
+            return Ok(Trial::Boots);
+        }
+        let why = match ended {
+            None => format!("no sign of life in {} s", timeout.as_secs()),
+            Some(_) => run.errors(),
+        };
+        Ok(Trial::Fails(why))
+    }
+
+    /// One attempt at a job.
+    fn attempt(&self, kernel: &Kernel, image: &Path, job: &Job) -> Result<Ended> {
+        let start_time = Instant::now();
+        let run = Run::new(self.folder.empty(format!("run/{}", kernel.release))?);
+        job.pack(&run.path("job.tar"))?;
+        let mut qemu = self.qemu(kernel, &run, job.cpus, "");
+        qemu.args(disk(image, "root", ",snapshot=on"))
+            .args(disk(&run.path("job.tar"), "job", ",readonly=on"))
+            .args(["-device", "virtio-serial-pci"])
+            .args(port(&run.path("output"), "output"))
+            .args(port(&run.path("exit"), "exit"));
+        let boot = (BOOT + BOOT_OF_CPU * job.cpus) * self.accelerator.slowness();
+        let child = start(&mut qemu)?;
+        let ended = run.wait(child, boot + job.timeout, &mut io::stdout())?;
+        let output = run.read("output");
+        let tail = run.console_tail();
+        if let Ok(exit_code) = run.read("exit").trim().parse() {
+            return Ok(Ended::Well(Report {
+                exit_code,
+                output,
+                console_tail: tail,
+                took: start_time.elapsed(),
+            }));
+        }
+        let Some(status) = ended else {
+            let begun = !output.is_empty();
+            return Ok(Ended::Hung { begun, tail });
+        };
+        Err(early_end(&kernel.release, status, &run))
+    }
+
+    /// The emulator for a guest without disks.
+    fn qemu(&self, kernel: &Kernel, run: &Run, cpus: u32, more: &str) -> Command {
+        // A guest has little to do with memory but for the kernel's share of each CPU.
+        let memory = 1024 + 64 * cpus;
+        let mut qemu = self.programs.qemu();
+        qemu.args([
+            "-machine",
+            "q35",
+            "-accel",
+            self.accelerator.option(),
+            "-cpu",
+            "max",
+        ])
+        .args(["-smp", &cpus.to_string(), "-m", &memory.to_string()])
+        .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
+        .args(["-nic", "none"])
+        .arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(&kernel.initramfs)
+        .arg("-append")
+        .arg(format!("console=ttyS0 quiet panic=-1 mitigations=off {more}"))
+        .arg("-serial")
+        .arg(format!("file:{}", option_value(&run.path("console"))))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+        if let Ok(errors) = File::create(run.path("errors")) {
+            qemu.stderr(errors);
+        }
+        qemu
+    }
+}
+
+/// The files of one run.
+struct Run {
+    home: PathBuf,
+}
+
+impl Run {
+    fn new(home: PathBuf) -> Self {
+        Self { home }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.join(name)
+    }
+
+    /// A file as text, empty where it is not there.
+    fn read(&self, name: &str) -> String {
+        let bytes = fs::read(self.path(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// What the guest wrote to its serial console.
+    fn console(&self) -> String {
+        self.read("console")
+    }
+
+    /// The last lines of it; the first ones of a panic, where there is one: what follows is less to the point.
+    fn console_tail(&self) -> String {
+        let console = self.console();
+        let lines: Vec<&str> = console
+            .lines()
+            .map(str::trim_end)
+            .filter(|it| !it.is_empty())
+            .collect();
+        let panic = lines.iter().position(|line| line.contains(PANIC));
+        let begin = panic.unwrap_or(lines.len().saturating_sub(TAIL));
+        let end = lines.len().min(begin + TAIL);
+        lines[begin..end].join("\n")
+    }
+
+    /// What the emulator complained about.
+    fn errors(&self) -> String {
+        self.read("errors")
+    }
+
+    /// Waits for the machine to end and copies what the job writes to `listener`; `None` when the time is up first.
+    fn wait(
+        &self,
+        mut child: Child,
+        timeout: Duration,
+        listener: &mut impl io::Write,
+    ) -> Result<Option<ExitStatus>> {
+        let deadline = Instant::now() + timeout;
+        let mut output = None;
+        loop {
+            let status = child.try_wait()?;
+            if output.is_none() {
+                output = File::open(self.path("output")).ok();
+            }
+            if let Some(file) = &mut output {
+                let mut new = Vec::new();
+                file.read_to_end(&mut new)?;
+                listener.write_all(&new)?;
+                listener.flush()?;
+            }
+            if status.is_some() {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                child.kill()?;
+                child.wait()?;
+                return Ok(None);
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Starts the emulator.
+fn start(qemu: &mut Command) -> Result<Child> {
+    qemu.spawn()
+        .with_context(|| format!("cannot start {}", exec::show(qemu)))
+}
+
+/// Why a machine ended before its job did.
+fn early_end(release: &str, status: ExitStatus, run: &Run) -> anyhow::Error {
+    let tail = run.console_tail();
+    if let Some(panic) = run.console().lines().find(|line| line.contains(PANIC)) {
+        return anyhow::anyhow!("{}; on the console:\n{tail}", panic.trim());
+    }
+    if status.success() {
+        anyhow::anyhow!("the guest with {release} ended before its job; on the console:\n{tail}")
+    } else {
+        anyhow::anyhow!("qemu failed ({status}): {}", run.errors().trim())
+    }
+}
+
+/// The words for a disk that keeps nothing.
+fn disk(path: &Path, name: &str, more: &str) -> [String; 4] {
+    let path = option_value(path);
+    [
+        "-drive".to_owned(),
+        format!("file={path},format=raw,if=none,id={name},cache=unsafe{more}"),
+        "-device".to_owned(),
+        format!("virtio-blk-pci,drive={name}"),
+    ]
+}
+
+/// The words for a port that a guest writes to and that ends in a file.
+fn port(path: &Path, name: &str) -> [String; 4] {
+    let path = option_value(path);
+    [
+        "-chardev".to_owned(),
+        format!("file,id={name},path={path}"),
+        "-device".to_owned(),
+        format!("virtserialport,chardev={name},name=procwatch.{name}"),
+    ]
+}
+
+/// A path as qemu wants it in an option: a comma is doubled.
+fn option_value(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_in_its_own_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = Run::new(dir.path().to_owned());
+        fs::write(
+            run.path("console"),
+            "a\n[ 1.0] Kernel panic - not syncing: x\r\nend\n",
+        )
+        .unwrap();
+        let error = early_end("6.1", ExitStatus::default(), &run).to_string();
+        assert!(
+            error.starts_with("[ 1.0] Kernel panic - not syncing: x; "),
+            "{error}"
+        );
+        assert!(run.console_tail().ends_with("end"));
+    }
+
+    #[test]
+    fn a_machine_that_does_not_end_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = Run::new(dir.path().to_owned());
+        fs::write(run.path("output"), "said").unwrap();
+        let mut heard = Vec::new();
+        let child = start(Command::new("sleep").arg("60")).unwrap();
+        let ended = run.wait(child, Duration::from_millis(100), &mut heard).unwrap();
+        assert_eq!((ended, heard), (None, b"said".to_vec()));
+    }
+}
