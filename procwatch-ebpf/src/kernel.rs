@@ -9,6 +9,8 @@ use aya_ebpf::helpers::{
 };
 use procwatch_common::fields::{ABSENT, Fields};
 
+use crate::emit;
+
 const PF_KTHREAD: u32 = 0x0020_0000;
 const SIGNAL_GROUP_EXIT: u32 = 0x4;
 
@@ -98,7 +100,11 @@ fn old_current_ancestor(depth: u32, ids_at: u32) -> Option<u64> {
 #[inline(always)]
 fn fetch<T>(base: *const u8, offset: u32) -> Option<T> {
     // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast::<T>()) }.ok()
+    let read = unsafe { bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast::<T>()) };
+    if read.is_err() {
+        emit::count_kernel_read_failed();
+    }
+    read.ok()
 }
 
 /// `struct task_struct`.
