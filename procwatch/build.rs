@@ -83,11 +83,8 @@ fn newest(dir: &Path) -> io::Result<SystemTime> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let metadata = entry.metadata()?;
-        let changed_at = if metadata.is_dir() {
-            self::newest(&entry.path())?
-        } else {
-            metadata.modified()?
-        };
+        let changed_at =
+            if metadata.is_dir() { self::newest(&entry.path())? } else { metadata.modified()? };
         newest = newest.max(changed_at);
     }
     Ok(newest)

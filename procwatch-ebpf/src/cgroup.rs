@@ -36,14 +36,7 @@ fn attached(control: &Control, task: Task, destination: Cgroup, path: *const u8)
     if place::has_rule(control, task)
         && let Some(mut slot) = emit::urgent()
     {
-        fill(
-            Kind::Moved,
-            emit::now_ns(),
-            task,
-            destination,
-            path,
-            slot.record(),
-        );
+        fill(Kind::Moved, emit::now_ns(), task, destination, path, slot.record());
         slot.send_now();
     }
     if filter::wants(control, Kind::Cgroup, task, task.uids())

@@ -88,14 +88,7 @@ fn report(control: &Control, task: Task, old: Uids, new: Uids, trigger: Trigger)
     let record = slot.record();
     // SAFETY: the record's own memory in the ring.
     unsafe {
-        subject::describe(
-            &raw mut (*record).header,
-            Kind::Uid,
-            time_ns,
-            task,
-            new,
-            task.live_threads(),
-        );
+        subject::describe(&raw mut (*record).header, Kind::Uid, time_ns, task, new, task.live_threads());
         (*record).old_uid = old.real;
         (*record).old_euid = old.effective;
         (*record).trigger = trigger as u32;

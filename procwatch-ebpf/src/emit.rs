@@ -110,10 +110,7 @@ pub(crate) fn stream_bytes(control: &Control, time_ns: u64, header: *mut Header,
     stamp(header, count.sent + count.lost);
     // SAFETY: the caller's buffer starts with the header and holds `len` bytes, which the verifier checks.
     let bytes = unsafe { core::slice::from_raw_parts(header.cast::<u8>(), len) };
-    if STREAM
-        .output::<[u8]>(bytes, stream_wakeup(control, time_ns))
-        .is_ok()
-    {
+    if STREAM.output::<[u8]>(bytes, stream_wakeup(control, time_ns)).is_ok() {
         count.sent += 1;
     } else {
         count.lost += 1;

@@ -48,12 +48,7 @@ fn stream(control: &Control, task: Task, old_tid: u32, binprm: *const u8) {
         emit::count_kernel_read_failed();
     }
     let len = read_argv(task, record);
-    emit::stream_bytes(
-        control,
-        time_ns,
-        &raw mut record.header,
-        core::mem::offset_of!(Exec, argv) + len,
-    );
+    emit::stream_bytes(control, time_ns, &raw mut record.header, core::mem::offset_of!(Exec, argv) + len);
 }
 
 /// Copies the arguments and returns how many bytes of them there are.
@@ -65,11 +60,7 @@ fn read_argv(task: Task, record: &mut Exec) -> usize {
     let Some(range) = task.arg_range() else { return 0 };
     let total = range.end.wrapping_sub(range.start);
     record.argv_total = total as u32;
-    let len = if total < ARGV_MAX as u64 {
-        total as u32
-    } else {
-        ARGV_MAX as u32
-    };
+    let len = if total < ARGV_MAX as u64 { total as u32 } else { ARGV_MAX as u32 };
     // SAFETY: the buffer has `ARGV_MAX` bytes, and `len` is at most that; the helper checks the source.
     if unsafe { bpf_probe_read_user(record.argv.as_mut_ptr().cast(), len, range.start as *const _) } != 0 {
         record.argv_unread = 1;

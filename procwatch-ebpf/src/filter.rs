@@ -24,11 +24,7 @@ pub(crate) fn wants(control: &Control, kind: Kind, task: Task, uids: Uids) -> bo
         return false;
     }
     // A move has two names and two cgroups, and its cause is neither's owner: the agent decides about those.
-    let ignored = if matches!(kind, Kind::Cgroup) {
-        FILTER_COMM | FILTER_CGROUP
-    } else {
-        0
-    };
+    let ignored = if matches!(kind, Kind::Cgroup) { FILTER_COMM | FILTER_CGROUP } else { 0 };
     let filters = control.filters & !ignored;
     filters == 0 || passes(control, filters, task, uids)
 }

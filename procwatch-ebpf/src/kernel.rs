@@ -226,10 +226,7 @@ impl Task {
         if mm.is_null() {
             return None;
         }
-        Some(ArgRange {
-            start: load(mm, offset!(mm_arg_start)),
-            end: load(mm, offset!(mm_arg_end)),
-        })
+        Some(ArgRange { start: load(mm, offset!(mm_arg_start)), end: load(mm, offset!(mm_arg_end)) })
     }
 
     /// Login uid, `u32::MAX` when unset or when this kernel keeps none.
@@ -260,10 +257,7 @@ impl Cgroup {
 /// The uids in a `struct cred`.
 #[inline(always)]
 pub(crate) fn uids_of(cred: *const u8) -> Uids {
-    Uids {
-        real: load(cred, offset!(cred_uid)),
-        effective: load(cred, offset!(cred_euid)),
-    }
+    Uids { real: load(cred, offset!(cred_uid)), effective: load(cred, offset!(cred_euid)) }
 }
 
 /// `linux_binprm.filename`: a string in kernel memory.
@@ -275,9 +269,5 @@ pub(crate) fn binprm_filename(binprm: *const u8) -> *const u8 {
 /// An optional field: the branch is dead code to the verifier where the kernel lacks it.
 #[inline(always)]
 fn load_or_max(base: *const u8, offset: u32) -> u32 {
-    if offset == ABSENT {
-        u32::MAX
-    } else {
-        load(base, offset)
-    }
+    if offset == ABSENT { u32::MAX } else { load(base, offset) }
 }

@@ -51,18 +51,9 @@ pub(crate) fn rose(control: &Control, task: Task, threads: u32) {
 /// Of all CPUs that see the crossing, the one whose insertion succeeds reports it.
 #[inline(always)]
 fn cross(control: &Control, task: Task, tgid: u32, threads: u32, index: usize) {
-    let key = CrossedKey {
-        tgid,
-        index: index as u32,
-    };
+    let key = CrossedKey { tgid, index: index as u32 };
     match CROSSED.insert(key, task.process_start_ns(), BPF_NOEXIST) {
-        Ok(()) => report(
-            Kind::LevelCrossed,
-            task,
-            threads,
-            control.levels[index],
-            index as u32,
-        ),
+        Ok(()) => report(Kind::LevelCrossed, task, threads, control.levels[index], index as u32),
         Err(EEXIST) => {}
         Err(_) => emit::count_state_full(),
     }
@@ -119,14 +110,7 @@ fn report(kind: Kind, task: Task, threads: u32, level: u32, index: u32) {
     let record = slot.record();
     // SAFETY: the record's own memory in the ring.
     unsafe {
-        subject::describe(
-            &raw mut (*record).header,
-            kind,
-            emit::now_ns(),
-            task,
-            task.uids(),
-            threads,
-        );
+        subject::describe(&raw mut (*record).header, kind, emit::now_ns(), task, task.uids(), threads);
         (*record).level = level;
         (*record).index = index;
     }
@@ -142,11 +126,7 @@ fn read_argv(task: Task, record: *mut Level) {
         return;
     };
     let total = range.end.wrapping_sub(range.start);
-    let mut len = if total < ALERT_ARGV_MAX as u64 {
-        total as u32
-    } else {
-        ALERT_ARGV_MAX as u32
-    };
+    let mut len = if total < ALERT_ARGV_MAX as u64 { total as u32 } else { ALERT_ARGV_MAX as u32 };
     // SAFETY: the buffer has `ALERT_ARGV_MAX` bytes, and `len` is at most that; the helper checks the source. The
     // creator shares the address space of the process, so these are the process' arguments.
     if unsafe { bpf_probe_read_user((&raw mut (*record).argv).cast(), len, range.start as *const _) } != 0 {

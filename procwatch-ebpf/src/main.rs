@@ -8,10 +8,7 @@
     clippy::inline_always,
     reason = "the verifier follows one function best: a pointer's type is lost when it passes through memory"
 )]
-#![expect(
-    clippy::needless_pass_by_value,
-    reason = "the macros pass a program's context by value"
-)]
+#![expect(clippy::needless_pass_by_value, reason = "the macros pass a program's context by value")]
 
 mod cgroup;
 mod create;

@@ -41,11 +41,7 @@ pub(crate) extern "C" fn task_picture(ctx: *const TaskIterContext) -> i32 {
     subject::comm_of(task, &raw mut entry.comm);
     // SAFETY: the seq file of this iteration, and an entry on the stack. A full buffer makes the kernel call again.
     unsafe {
-        bpf_seq_write(
-            (*meta).cast(),
-            (&raw const entry).cast_mut().cast(),
-            size_of::<PictureEntry>() as u32,
-        )
+        bpf_seq_write((*meta).cast(), (&raw const entry).cast_mut().cast(), size_of::<PictureEntry>() as u32)
     };
     0
 }

@@ -69,14 +69,7 @@ fn report(task: Task, uids: Uids, cell: &PlaceCell, trigger: Trigger) {
     // SAFETY: the record's own memory in the ring.
     unsafe {
         let header = &raw mut (*record).header;
-        subject::describe(
-            header,
-            Kind::Stray,
-            emit::now_ns(),
-            task,
-            uids,
-            task.live_threads(),
-        );
+        subject::describe(header, Kind::Stray, emit::now_ns(), task, uids, task.live_threads());
         (*record).target_id = cell.target.id;
         (*record).trigger = trigger as u32;
         (*record).loginuid = task.loginuid();

@@ -18,9 +18,7 @@ impl Clock {
     /// # Errors
     /// When the kernel has no such clock (before Linux 2.6.39).
     pub fn new() -> nix::Result<Self> {
-        Ok(Self {
-            offset_ns: read_offset()?,
-        })
+        Ok(Self { offset_ns: read_offset()? })
     }
 
     /// A clock with a given distance, ns: for tests and for the replay of a recorded stream.
@@ -71,22 +69,13 @@ mod tests {
     #[test]
     fn offset_makes_the_time_of_day() {
         let clock = Clock::with_offset(1_700_000_000_000_000_000);
-        assert_eq!(
-            clock.timestamp(BootTime(1_500)).to_string(),
-            "2023-11-14T22:13:20.0000015Z"
-        );
+        assert_eq!(clock.timestamp(BootTime(1_500)).to_string(), "2023-11-14T22:13:20.0000015Z");
     }
 
     #[test]
     fn no_stamp_is_out_of_range() {
-        assert_eq!(
-            Clock::with_offset(i128::MAX).timestamp(BootTime(u64::MAX)),
-            Timestamp::MAX
-        );
-        assert_eq!(
-            Clock::with_offset(i128::MIN).timestamp(BootTime(0)),
-            Timestamp::MIN
-        );
+        assert_eq!(Clock::with_offset(i128::MAX).timestamp(BootTime(u64::MAX)), Timestamp::MAX);
+        assert_eq!(Clock::with_offset(i128::MIN).timestamp(BootTime(0)), Timestamp::MIN);
     }
 
     #[test]

@@ -51,20 +51,14 @@ pub struct Converter<P> {
 impl<P: CgroupPaths> Converter<P> {
     /// The record that shows `event`. `None` for `Stray` and `Moved`: these become decisions and outcomes.
     pub fn record(&mut self, event: Event, extra: Extra) -> Option<Record> {
-        let Event {
-            time, subject, body, ..
-        } = event;
+        let Event { time, subject, body, .. } = event;
         let body = self.body(time, &subject, body, extra)?;
         Some(self.at(time, body))
     }
 
     /// A record of what happened at `time`.
     pub fn at(&self, time: BootTime, body: record::Body) -> Record {
-        Record {
-            time: self.clock.timestamp(time),
-            boot_ns: time.0,
-            body,
-        }
+        Record { time: self.clock.timestamp(time), boot_ns: time.0, body }
     }
 
     /// The process part of a record, as `subject` was at the event; the path of its cgroup is looked up.
@@ -144,18 +138,12 @@ impl<P: CgroupPaths> Converter<P> {
 
 /// What concerns a process as a whole bears its own id, not that of the thread that happened to be the last.
 fn whole(process: Process) -> Process {
-    Process {
-        tid: process.pid,
-        ..process
-    }
+    Process { tid: process.pid, ..process }
 }
 
 fn command(argv: Option<Argv>) -> Command {
     match argv {
-        Some(argv) => Command {
-            argv: Some(argv.args),
-            argv_cut_bytes: argv.cut_bytes,
-        },
+        Some(argv) => Command { argv: Some(argv.args), argv_cut_bytes: argv.cut_bytes },
         None => Command::default(),
     }
 }
@@ -163,20 +151,10 @@ fn command(argv: Option<Argv>) -> Command {
 fn ended(process: Process, exit: crate::event::Exit) -> Exit {
     let lived_ns = exit.lived_ns;
     match exit.status {
-        ExitStatus::Code(code) => Exit {
-            process,
-            code: Some(code),
-            signal: None,
-            core: false,
-            lived_ns,
-        },
-        ExitStatus::Signal { number, core } => Exit {
-            process,
-            code: None,
-            signal: Some(number.get()),
-            core,
-            lived_ns,
-        },
+        ExitStatus::Code(code) => Exit { process, code: Some(code), signal: None, core: false, lived_ns },
+        ExitStatus::Signal { number, core } => {
+            Exit { process, code: None, signal: Some(number.get()), core, lived_ns }
+        }
     }
 }
 

@@ -77,10 +77,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         .get(..size_of::<Header>())
         .and_then(|head| bytemuck::try_pod_read_unaligned(head).ok())
         .ok_or(DecodeError::NoHeader { len })?;
-    let kind = Kind::from_number(header.kind).ok_or(DecodeError::UnknownKind {
-        number: header.kind,
-        len,
-    })?;
+    let kind = Kind::from_number(header.kind).ok_or(DecodeError::UnknownKind { number: header.kind, len })?;
     Ok(Event {
         time: BootTime(header.time_ns),
         cpu: header.cpu,
@@ -136,19 +133,11 @@ fn fixed<T: AnyBitPattern>(kind: Kind, bytes: &[u8]) -> Result<T, DecodeError> {
 }
 
 const fn creator(record: &wire::Created) -> Creator {
-    Creator {
-        pid: record.creator_tgid,
-        tid: record.creator_tid,
-        clone_flags: record.clone_flags,
-    }
+    Creator { pid: record.creator_tgid, tid: record.creator_tid, clone_flags: record.clone_flags }
 }
 
 fn exec(bytes: &[u8]) -> Result<Exec, DecodeError> {
-    let length = |expected| DecodeError::Length {
-        kind: Kind::Exec,
-        len: bytes.len(),
-        expected,
-    };
+    let length = |expected| DecodeError::Length { kind: Kind::Exec, len: bytes.len(), expected };
     if bytes.len() < EXEC_FIXED {
         return Err(length(EXEC_FIXED));
     }
@@ -161,25 +150,13 @@ fn exec(bytes: &[u8]) -> Result<Exec, DecodeError> {
     if bytes.len() != EXEC_FIXED + captured.len() {
         return Err(length(EXEC_FIXED + captured.len()));
     }
-    let argv = if record.argv_unread == 0 {
-        argv(captured, record.argv_total)
-    } else {
-        None
-    };
-    Ok(Exec {
-        file: Text::new(until_zero(&record.filename)),
-        argv,
-        old_tid: record.old_tid,
-    })
+    let argv = if record.argv_unread == 0 { argv(captured, record.argv_total) } else { None };
+    Ok(Exec { file: Text::new(until_zero(&record.filename)), argv, old_tid: record.old_tid })
 }
 
 /// The part of the buffer that the record says is set.
 fn captured(kind: Kind, buffer: &[u8], argv_len: u32) -> Result<&[u8], DecodeError> {
-    buffer.get(..argv_len as usize).ok_or(DecodeError::Argv {
-        kind,
-        argv_len,
-        max: buffer.len(),
-    })
+    buffer.get(..argv_len as usize).ok_or(DecodeError::Argv { kind, argv_len, max: buffer.len() })
 }
 
 /// `None` when nothing of an argv that is not empty was captured. A process may have rewritten its argv so that the
@@ -193,10 +170,7 @@ fn argv(captured: &[u8], total: u32) -> Option<Argv> {
         .map(|arg| Text::new(arg.strip_suffix(&[0]).unwrap_or(arg)))
         .collect();
     // A total beyond 32 bits has lost its upper ones on the wire, so it may be less than what was captured.
-    Some(Argv {
-        args,
-        cut_bytes: total.saturating_sub(captured.len() as u32),
-    })
+    Some(Argv { args, cut_bytes: total.saturating_sub(captured.len() as u32) })
 }
 
 const fn ended(record: &wire::Exit, start_ns: u64) -> Exit {
@@ -209,10 +183,7 @@ const fn ended(record: &wire::Exit, start_ns: u64) -> Exit {
 /// As `waitpid` would tell it: low 7 bits the signal, bit 7 a core, next 8 bits the code.
 const fn exit_status(status: u32) -> ExitStatus {
     match NonZeroU32::new(status & 0x7f) {
-        Some(number) => ExitStatus::Signal {
-            number,
-            core: status & 0x80 != 0,
-        },
+        Some(number) => ExitStatus::Signal { number, core: status & 0x80 != 0 },
         None => ExitStatus::Code((status >> 8) as u8),
     }
 }
@@ -246,11 +217,7 @@ fn level_change(kind: Kind, record: &wire::Level) -> Result<LevelChange, DecodeE
     if let Some(argv) = &mut argv {
         drop_padding(argv);
     }
-    Ok(LevelChange {
-        level: record.level,
-        index: record.index,
-        argv,
-    })
+    Ok(LevelChange { level: record.level, index: record.index, argv })
 }
 
 /// A process that has set its title fills the rest of its argv with zeros. Unlike at an exec, where an empty

@@ -52,10 +52,7 @@ pub struct Subject {
 impl Subject {
     /// The process' lasting name.
     pub const fn key(&self) -> ProcessKey {
-        ProcessKey {
-            pid: self.pid,
-            start: self.start,
-        }
+        ProcessKey { pid: self.pid, start: self.start }
     }
 }
 

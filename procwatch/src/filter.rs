@@ -56,11 +56,7 @@ impl Filter {
     /// the agent follows them.
     pub fn kinds_mask(&self) -> u32 {
         let wanted = self.kinds.iter().flat_map(|kind| kind.wire_kinds());
-        let followed: &[Kind] = if self.watched.is_some() {
-            &[Kind::Fork, Kind::Exit]
-        } else {
-            &[]
-        };
+        let followed: &[Kind] = if self.watched.is_some() { &[Kind::Fork, Kind::Exit] } else { &[] };
         wanted.chain(followed).fold(0, |mask, kind| mask | kind.bit())
     }
 
@@ -97,11 +93,7 @@ impl Filter {
 
     /// The cgroup wanted, by the path that its name turned out to have.
     pub fn set_cgroup(&mut self, path: &CgroupPath) {
-        self.cgroup = Some(
-            format!("/{}", path.relative().display())
-                .trim_end_matches('/')
-                .to_owned(),
-        );
+        self.cgroup = Some(format!("/{}", path.relative().display()).trim_end_matches('/').to_owned());
     }
 
     /// Uids wanted, at most [`MAX_VALUES`]; empty for all.
@@ -113,10 +105,7 @@ impl Filter {
     pub fn comms(&self) -> impl Iterator<Item = [u8; COMM_LEN]> {
         self.comms.iter().map(|comm| {
             let mut padded = [0; COMM_LEN];
-            padded
-                .iter_mut()
-                .zip(comm.as_bytes())
-                .for_each(|(to, from)| *to = *from);
+            padded.iter_mut().zip(comm.as_bytes()).for_each(|(to, from)| *to = *from);
             padded
         })
     }
@@ -129,9 +118,7 @@ impl Filter {
     /// Path of the cgroup wanted below the root of the v2 hierarchy, with a leading slash (the root: `/`). It may
     /// not exist.
     pub fn cgroup(&self) -> Option<&str> {
-        self.cgroup
-            .as_deref()
-            .map(|path| if path.is_empty() { "/" } else { path })
+        self.cgroup.as_deref().map(|path| if path.is_empty() { "/" } else { path })
     }
 
     /// With `--children`: `child` is watched if `parent` is. For processes that were there before the stream; parents
@@ -211,9 +198,7 @@ impl Filter {
 }
 
 fn is_known_below(event: &Event, paths: &mut impl CgroupPaths, wanted: &str) -> bool {
-    paths
-        .path(event.subject.cgroup_id)
-        .is_none_or(|path| is_below(&path, wanted))
+    paths.path(event.subject.cgroup_id).is_none_or(|path| is_below(&path, wanted))
 }
 
 /// Whether `path` is `wanted` or below it: `/a.slice/b` is below `/a.slice`, `/a.slicer` is not.

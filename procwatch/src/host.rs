@@ -25,9 +25,7 @@ pub struct Host {
 impl Host {
     /// This machine.
     pub fn here() -> Self {
-        let release = uname()
-            .map(|names| names.release().to_owned())
-            .unwrap_or_default();
+        let release = uname().map(|names| names.release().to_owned()).unwrap_or_default();
         Self {
             kernel: escape(release.as_encoded_bytes()).into_owned(),
             cpus: thread::available_parallelism().map_or(0, usize::from),
@@ -60,50 +58,22 @@ fn root() -> Feature {
 }
 
 fn cgroups() -> Vec<Feature> {
-    let feature = |name, need, cost| Feature {
-        name,
-        need,
-        cost,
-        state: State::No,
-        detail: String::new(),
-    };
-    let cgroup2 = feature(
-        "cgroup2",
-        Need::Optional,
-        "no cgroup paths, and nothing is placed",
-    );
-    let controllers = feature(
-        "cgroup-controllers",
-        Need::Optional,
-        "a slice limits neither CPUs nor memory nor threads",
-    );
-    let fast_moves = feature(
-        "favordynmods",
-        Need::Comfort,
-        "a move takes 4-35 ms instead of 0.4-2 ms",
-    );
+    let feature = |name, need, cost| Feature { name, need, cost, state: State::No, detail: String::new() };
+    let cgroup2 = feature("cgroup2", Need::Optional, "no cgroup paths, and nothing is placed");
+    let controllers =
+        feature("cgroup-controllers", Need::Optional, "a slice limits neither CPUs nor memory nor threads");
+    let fast_moves = feature("favordynmods", Need::Comfort, "a move takes 4-35 ms instead of 0.4-2 ms");
     let mount = match Mount::find() {
         Ok(mount) => mount,
         Err(error) => {
-            return vec![Feature {
-                detail: error.to_string(),
-                ..cgroup2
-            }];
+            return vec![Feature { detail: error.to_string(), ..cgroup2 }];
         }
     };
     let (state, detail) = seen_mount(&mount);
     let (controllers_state, controllers_detail) = seen_controllers(&mount.controllers);
     vec![
-        Feature {
-            state,
-            detail,
-            ..cgroup2
-        },
-        Feature {
-            state: controllers_state,
-            detail: controllers_detail,
-            ..controllers
-        },
+        Feature { state, detail, ..cgroup2 },
+        Feature { state: controllers_state, detail: controllers_detail, ..controllers },
         Feature {
             state: yes_if(mount.favordynmods),
             detail: format!(
@@ -122,26 +92,19 @@ fn seen_mount(mount: &Mount) -> (State, String) {
     }
     (
         State::Partly,
-        format!(
-            "{}, but only a part of the hierarchy: a container or cgroup namespace",
-            mount.shown()
-        ),
+        format!("{}, but only a part of the hierarchy: a container or cgroup namespace", mount.shown()),
     )
 }
 
 /// Those that give a slice its CPUs and limits; a hybrid hierarchy has them in cgroup v1.
 fn seen_controllers(offered: &[String]) -> (State, String) {
     const WANTED: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
-    let (there, missing): (Vec<&str>, Vec<&str>) = WANTED
-        .into_iter()
-        .partition(|wanted| offered.iter().any(|name| name == wanted));
+    let (there, missing): (Vec<&str>, Vec<&str>) =
+        WANTED.into_iter().partition(|wanted| offered.iter().any(|name| name == wanted));
     match (there.is_empty(), missing.is_empty()) {
         (_, true) => (State::Yes, there.join(" ")),
         (true, _) => (State::No, format!("none of {}", missing.join(" "))),
-        (false, false) => (
-            State::Partly,
-            format!("{}, without {}", there.join(" "), missing.join(" ")),
-        ),
+        (false, false) => (State::Partly, format!("{}, without {}", there.join(" "), missing.join(" "))),
     }
 }
 
@@ -194,10 +157,7 @@ fn listed_by_kernel() -> Option<Lsms> {
     const LSM_ID_BPF: u64 = 109;
     let ids = list_modules().ok()?;
     let names = ids.iter().map(|id| lsm_name(*id)).collect::<Vec<_>>().join(",");
-    Some(Lsms::Listed {
-        bpf: ids.contains(&LSM_ID_BPF),
-        names,
-    })
+    Some(Lsms::Listed { bpf: ids.contains(&LSM_ID_BPF), names })
 }
 
 fn list_modules() -> io::Result<Vec<u64>> {
@@ -274,13 +234,7 @@ mod tests {
     #[test]
     fn modules_have_names() {
         assert_eq!(
-            [
-                lsm_name(100),
-                lsm_name(109),
-                lsm_name(113),
-                lsm_name(114),
-                lsm_name(0)
-            ],
+            [lsm_name(100), lsm_name(109), lsm_name(113), lsm_name(114), lsm_name(0)],
             ["capability", "bpf", "ipe", "114", "0"]
         );
     }
@@ -301,14 +255,8 @@ mod tests {
             seen("cpuset cpu io memory hugetlb pids"),
             (State::Yes, "cpu cpuset memory pids".to_owned())
         );
-        assert_eq!(
-            seen("hugetlb"),
-            (State::No, "none of cpu cpuset memory pids".to_owned())
-        );
-        assert_eq!(
-            seen("memory pids"),
-            (State::Partly, "memory pids, without cpu cpuset".to_owned())
-        );
+        assert_eq!(seen("hugetlb"), (State::No, "none of cpu cpuset memory pids".to_owned()));
+        assert_eq!(seen("memory pids"), (State::Partly, "memory pids, without cpu cpuset".to_owned()));
     }
 
     #[test]

@@ -55,17 +55,7 @@ mod tests {
     fn me(start: BootTime) -> Subject {
         let pid = std::process::id();
         let (uid, euid) = (nix::unistd::getuid().as_raw(), nix::unistd::geteuid().as_raw());
-        Subject {
-            pid,
-            tid: pid,
-            ppid: 0,
-            uid,
-            euid,
-            threads: 1,
-            start,
-            cgroup_id: 0,
-            comm: Comm::default(),
-        }
+        Subject { pid, tid: pid, ppid: 0, uid, euid, threads: 1, start, cgroup_id: 0, comm: Comm::default() }
     }
 
     fn my_start() -> BootTime {
@@ -76,17 +66,8 @@ mod tests {
     #[test]
     fn pid_alone_is_no_identity() {
         assert_eq!(identity(&me(my_start())), Identity::Same);
-        assert_eq!(
-            identity(&me(BootTime(my_start().0 + 1_000_000_000))),
-            Identity::Gone
-        );
-        assert_eq!(
-            identity(&Subject {
-                euid: 12345,
-                ..me(my_start())
-            }),
-            Identity::OtherUids
-        );
+        assert_eq!(identity(&me(BootTime(my_start().0 + 1_000_000_000))), Identity::Gone);
+        assert_eq!(identity(&Subject { euid: 12345, ..me(my_start()) }), Identity::OtherUids);
         assert!(exe(me(my_start()).key()).is_some());
     }
 }

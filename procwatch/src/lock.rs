@@ -52,24 +52,15 @@ impl AgentLock {
     /// # Errors
     /// [`LockError::Held`] with the pid of the agent that has it; [`LockError::Io`] for all else.
     pub fn take(path: &Path) -> Result<Self, LockError> {
-        let failed = |source| LockError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| LockError::Io { path: path.to_owned(), source };
         if let Some(folder) = path.parent() {
-            make_folder(folder).map_err(|source| LockError::Io {
-                path: folder.to_owned(),
-                source,
-            })?;
+            make_folder(folder).map_err(|source| LockError::Io { path: folder.to_owned(), source })?;
         }
         let mut file = open(path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(LockError::Held {
-                    path: path.to_owned(),
-                    holder: holder(&mut file),
-                });
+                return Err(LockError::Held { path: path.to_owned(), holder: holder(&mut file) });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
@@ -101,11 +92,7 @@ fn open(path: &Path) -> io::Result<File> {
 
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
-    match file
-        .take(16)
-        .read_to_string(&mut text)
-        .map(|_| text.trim().parse::<u32>())
-    {
+    match file.take(16).read_to_string(&mut text).map(|_| text.trim().parse::<u32>()) {
         Ok(Ok(pid)) => format!("pid {pid}"),
         _ => "its pid is not known".to_owned(),
     }
@@ -142,10 +129,7 @@ mod tests {
         let path = place.path().join("agent.lock");
         fs::write(&path, "123456789012345\n").unwrap();
         let _lock = AgentLock::take(&path).unwrap();
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            format!("{}\n", std::process::id())
-        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
     }
 
     #[test]

@@ -56,10 +56,7 @@ fn in_runtime(work: impl Future<Output = Result<(), AgentError>>) -> Result<Exit
     result.map(|()| ExitCode::SUCCESS)
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place that tells why the program ends"
-)]
+#[expect(clippy::print_stderr, reason = "the one place that tells why the program ends")]
 fn complain(error: &str) {
     for line in error.lines() {
         eprintln!("procwatch: {line}");

@@ -14,11 +14,7 @@ use crate::{
 /// Wraps a body with a time.
 pub(crate) fn record(body: Body) -> Record {
     let time: Timestamp = "2026-11-22T15:04:05.123456789Z".parse().unwrap();
-    Record {
-        time,
-        boot_ns: 7_123_456_789,
-        body,
-    }
+    Record { time, boot_ns: 7_123_456_789, body }
 }
 
 /// A name of at most 15 bytes.
@@ -49,10 +45,7 @@ pub(crate) fn process() -> Process {
 /// What alice's process runs.
 pub(crate) fn command() -> Command {
     let argv = ["python3", "leak.py", "a b"].map(Text::from).to_vec();
-    Command {
-        argv: Some(argv),
-        argv_cut_bytes: 0,
-    }
+    Command { argv: Some(argv), argv_cut_bytes: 0 }
 }
 
 /// One record of each kind, in the order of [`Body`].
@@ -65,35 +58,13 @@ pub(crate) fn all() -> Vec<Record> {
 }
 
 fn kernel() -> Vec<Body> {
-    let thread = Process {
-        tid: 4300,
-        threads: 81,
-        ..process()
-    };
-    let ended = Process {
-        threads: 0,
-        ..process()
-    };
-    let thread_ended = Process {
-        tid: 4300,
-        threads: 80,
-        ..process()
-    };
+    let thread = Process { tid: 4300, threads: 81, ..process() };
+    let ended = Process { threads: 0, ..process() };
+    let thread_ended = Process { tid: 4300, threads: 80, ..process() };
     vec![
-        Body::Fork(Fork {
-            process: process(),
-            creator_pid: 100,
-            creator_tid: 101,
-        }),
-        Body::Thread(Thread {
-            process: thread,
-            creator_tid: 4242,
-        }),
-        Body::Exec(Exec {
-            process: process(),
-            file: "/usr/bin/python3".into(),
-            command: command(),
-        }),
+        Body::Fork(Fork { process: process(), creator_pid: 100, creator_tid: 101 }),
+        Body::Thread(Thread { process: thread, creator_tid: 4242 }),
+        Body::Exec(Exec { process: process(), file: "/usr/bin/python3".into(), command: command() }),
         Body::Exit(Exit {
             process: ended,
             code: None,
@@ -109,32 +80,19 @@ fn kernel() -> Vec<Body> {
             lived_ns: 312_000,
         }),
         Body::Uid(Uid {
-            process: Process {
-                uid: 1003,
-                euid: 1003,
-                user: Some("aimgr".into()),
-                ..process()
-            },
+            process: Process { uid: 1003, euid: 1003, user: Some("aimgr".into()), ..process() },
             old_uid: 1000,
             old_euid: 1000,
             seen_at: SeenAt::Exec,
         }),
-        Body::Cgroup(Cgroup {
-            process: process(),
-            mover_pid: 1,
-            mover_comm: comm("systemd"),
-        }),
+        Body::Cgroup(Cgroup { process: process(), mover_pid: 1, mover_comm: comm("systemd") }),
     ]
 }
 
 fn alerts() -> Vec<Body> {
     vec![
         Body::Alert(Alert {
-            process: Process {
-                tid: 4341,
-                threads: 100,
-                ..process()
-            },
+            process: Process { tid: 4341, threads: 100, ..process() },
             severity: Severity::Warning,
             level: 100,
             exe: Some("/usr/bin/python3.11".into()),
@@ -144,10 +102,7 @@ fn alerts() -> Vec<Body> {
             at_start: false,
         }),
         Body::Cleared(Cleared {
-            process: Process {
-                threads: 79,
-                ..process()
-            },
+            process: Process { threads: 79, ..process() },
             severity: Severity::Warning,
             level: 100,
             ended: false,
@@ -156,12 +111,7 @@ fn alerts() -> Vec<Body> {
 }
 
 fn placements() -> Vec<Body> {
-    let stray = Process {
-        uid: 1003,
-        euid: 1003,
-        user: Some("aimgr".into()),
-        ..process()
-    };
+    let stray = Process { uid: 1003, euid: 1003, user: Some("aimgr".into()), ..process() };
     vec![
         Body::Decision(Decision {
             process: stray.clone(),
@@ -196,15 +146,7 @@ fn own() -> Vec<Body> {
             lost_total: 200,
             hint: "enlarge it with --ring-bytes or filter".into(),
         }),
-        Body::Health(Health {
-            topic: HealthTopic::Armed,
-            message: "9 programs attached".into(),
-        }),
-        Body::Summary(Summary {
-            events: 1234,
-            lost: 0,
-            seconds: 10.0,
-            per_second: 123.4,
-        }),
+        Body::Health(Health { topic: HealthTopic::Armed, message: "9 programs attached".into() }),
+        Body::Summary(Summary { events: 1234, lost: 0, seconds: 10.0, per_second: 123.4 }),
     ]
 }

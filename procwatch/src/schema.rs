@@ -12,10 +12,8 @@ const ID: &str = "urn:procwatch:record";
 ///
 /// It allows properties that it does not name: a later version may add some, and an old reader goes on.
 pub fn schema() -> Schema {
-    let mut schema = SchemaSettings::draft2020_12()
-        .for_serialize()
-        .into_generator()
-        .into_root_schema_for::<Record>();
+    let mut schema =
+        SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<Record>();
     schema.insert("$id".to_owned(), ID.into());
     schema.insert("title".to_owned(), "procwatch record".into());
     schema.insert("examples".to_owned(), Value::Array(vec![example()]));
@@ -46,15 +44,8 @@ mod tests {
     }
 
     fn check(record: &Value) -> Result<(), String> {
-        let errors: Vec<String> = strict()
-            .iter_errors(record)
-            .map(|error| error.to_string())
-            .collect();
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("{record}: {errors:?}"))
-        }
+        let errors: Vec<String> = strict().iter_errors(record).map(|error| error.to_string()).collect();
+        if errors.is_empty() { Ok(()) } else { Err(format!("{record}: {errors:?}")) }
     }
 
     fn sample() -> Value {

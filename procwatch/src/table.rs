@@ -58,35 +58,12 @@ impl ProcessTable {
     }
 
     fn put(&mut self, subject: &Subject) {
-        let Subject {
-            pid,
-            ppid,
-            uid,
-            euid,
-            start,
-            cgroup_id,
-            comm,
-            ..
-        } = *subject;
-        self.processes.insert(
-            pid,
-            Process {
-                start,
-                ppid,
-                uid,
-                euid,
-                cgroup_id,
-                comm,
-            },
-        );
+        let Subject { pid, ppid, uid, euid, start, cgroup_id, comm, .. } = *subject;
+        self.processes.insert(pid, Process { start, ppid, uid, euid, cgroup_id, comm });
     }
 
     fn remove(&mut self, key: ProcessKey) {
-        if self
-            .processes
-            .get(&key.pid)
-            .is_some_and(|process| process.start == key.start)
-        {
+        if self.processes.get(&key.pid).is_some_and(|process| process.start == key.start) {
             self.processes.remove(&key.pid);
         }
     }
@@ -113,11 +90,7 @@ impl ProcessTable {
         while lineage.len() < MAX_LINEAGE
             && let Some(process) = self.processes.get(&pid)
         {
-            lineage.push(Ancestor {
-                pid,
-                uid: process.uid,
-                comm: process.comm,
-            });
+            lineage.push(Ancestor { pid, uid: process.uid, comm: process.comm });
             if process.ppid == pid {
                 break;
             }
@@ -163,34 +136,15 @@ mod tests {
     }
 
     fn event(subject: Subject, body: Body) -> Event {
-        Event {
-            time: BootTime(9),
-            cpu: 0,
-            seq: 0,
-            subject,
-            body,
-        }
+        Event { time: BootTime(9), cpu: 0, seq: 0, subject, body }
     }
 
     fn forked(pid: u32, ppid: u32, start: u64) -> Event {
-        event(
-            subject(pid, ppid, start),
-            Body::Fork(Creator {
-                pid: ppid,
-                tid: ppid,
-                clone_flags: 0,
-            }),
-        )
+        event(subject(pid, ppid, start), Body::Fork(Creator { pid: ppid, tid: ppid, clone_flags: 0 }))
     }
 
     fn exited(pid: u32, start: u64) -> Event {
-        event(
-            subject(pid, 1, start),
-            Body::Exit(Exit {
-                status: ExitStatus::Code(0),
-                lived_ns: 1,
-            }),
-        )
+        event(subject(pid, 1, start), Body::Exit(Exit { status: ExitStatus::Code(0), lived_ns: 1 }))
     }
 
     #[test]
@@ -215,13 +169,7 @@ mod tests {
     fn lineage_ends_at_the_unknown_and_survives_circles() {
         let mut table = ProcessTable::new();
         table.add_picture(&[subject(2, 1, 1), subject(3, 2, 1)]);
-        let pids = |subject| {
-            table
-                .lineage(&subject)
-                .iter()
-                .map(|ancestor| ancestor.pid)
-                .collect::<Vec<_>>()
-        };
+        let pids = |subject| table.lineage(&subject).iter().map(|ancestor| ancestor.pid).collect::<Vec<_>>();
         assert_eq!(pids(subject(9, 3, 1)), [3, 2]);
         let mut table = ProcessTable::new();
         table.add_picture(&[subject(2, 3, 1), subject(3, 2, 1)]);
@@ -232,12 +180,7 @@ mod tests {
     #[test]
     fn descendants_are_found_over_generations() {
         let mut table = ProcessTable::new();
-        table.add_picture(&[
-            subject(2, 1, 1),
-            subject(3, 2, 1),
-            subject(4, 3, 1),
-            subject(5, 1, 1),
-        ]);
+        table.add_picture(&[subject(2, 1, 1), subject(3, 2, 1), subject(4, 3, 1), subject(5, 1, 1)]);
         assert_eq!(table.with_descendants(&[2]), [2, 3, 4]);
     }
 }

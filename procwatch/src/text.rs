@@ -183,10 +183,7 @@ mod tests {
 
     #[test]
     fn harmless_text_is_untouched() {
-        assert!(matches!(
-            escape("python3 – naïve 日本".as_bytes()),
-            Cow::Borrowed(_)
-        ));
+        assert!(matches!(escape("python3 – naïve 日本".as_bytes()), Cow::Borrowed(_)));
     }
 
     #[test]
@@ -199,10 +196,7 @@ mod tests {
 
     #[test]
     fn names_are_equal_whatever_stands_behind_them() {
-        assert_eq!(
-            Comm::new(*b"su\0hon3\0xxxxxxxx"),
-            Comm::new(*b"su\0\0\0\0\0\0\0\0\0\0\0\0\0\0")
-        );
+        assert_eq!(Comm::new(*b"su\0hon3\0xxxxxxxx"), Comm::new(*b"su\0\0\0\0\0\0\0\0\0\0\0\0\0\0"));
         assert_eq!(Comm::new(*b"sixteen bytes !!").as_bytes(), b"sixteen bytes !!");
     }
 

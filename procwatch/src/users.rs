@@ -25,10 +25,7 @@ impl UserNames {
 
     /// Asks `look_up`, once per uid as long as there are at most 1024.
     pub fn with_look_up(look_up: fn(u32) -> Option<Text>) -> Self {
-        Self {
-            known: HashMap::new(),
-            look_up,
-        }
+        Self { known: HashMap::new(), look_up }
     }
 
     /// The name of `uid`; `None` when it has none or the database failed.
@@ -36,10 +33,7 @@ impl UserNames {
         if self.known.len() >= MAX_KNOWN && !self.known.contains_key(&uid) {
             self.known.clear();
         }
-        self.known
-            .entry(uid)
-            .or_insert_with(|| (self.look_up)(uid))
-            .as_ref()
+        self.known.entry(uid).or_insert_with(|| (self.look_up)(uid)).as_ref()
     }
 }
 

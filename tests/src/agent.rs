@@ -26,12 +26,7 @@ use crate::{
 /// The binary that `cargo xtask test` has built.
 pub fn binary() -> PathBuf {
     env::var_os("PROCWATCH_BIN").map_or_else(
-        || {
-            PathBuf::from(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/../target/release/procwatch"
-            ))
-        },
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/procwatch")),
         PathBuf::from,
     )
 }
@@ -174,11 +169,8 @@ impl Agent {
     }
 
     fn start(command: &mut Command, held: bool) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("procwatch starts");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("procwatch starts");
         let shared = Arc::new(Shared::default());
         shared.lock().held = held;
         let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
@@ -195,12 +187,7 @@ impl Agent {
             stderr.read_to_string(&mut text).unwrap();
             text
         });
-        Self {
-            child,
-            shared,
-            reader: Some(reader),
-            complaints: Some(complaints),
-        }
+        Self { child, shared, reader: Some(reader), complaints: Some(complaints) }
     }
 
     fn wait_until_armed(&mut self) {
@@ -236,9 +223,7 @@ impl Agent {
 
     /// The first record that `wanted` holds for, as soon as there is one.
     pub fn wait_for(&self, what: &str, mut wanted: impl FnMut(&Value) -> bool) -> Value {
-        self.wait_until(what, |records| {
-            records.iter().find(|record| wanted(record)).cloned()
-        })
+        self.wait_until(what, |records| records.iter().find(|record| wanted(record)).cloned())
     }
 
     /// Waits until there are `count` records that `wanted` holds for, and returns those.
@@ -274,9 +259,7 @@ impl Agent {
 
     /// Waits until an event of `kind` about process `pid` was told.
     pub fn wait_for_event(&self, kind: &str, pid: u32) -> Value {
-        self.wait_for(&format!("{kind} of {pid}"), |record| {
-            record["kind"] == kind && record["pid"] == pid
-        })
+        self.wait_for(&format!("{kind} of {pid}"), |record| record["kind"] == kind && record["pid"] == pid)
     }
 
     /// Lets the reader go on.

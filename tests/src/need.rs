@@ -35,9 +35,9 @@ impl Need {
             Self::Nobody => User::from_name("nobody")
                 .is_ok_and(|user| user.is_none())
                 .then_some("[needs-user] the account database has no user nobody"),
-            Self::Vm => std::env::var_os("PROCWATCH_VM")
-                .is_none()
-                .then_some("[needs-vm] run `cargo xtask vm`"),
+            Self::Vm => {
+                std::env::var_os("PROCWATCH_VM").is_none().then_some("[needs-vm] run `cargo xtask vm`")
+            }
             Self::Lsm => {
                 (!has_bpf_lsm()).then_some("[needs-lsm] bpf is not in this kernel's list of security modules")
             }

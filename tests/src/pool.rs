@@ -35,11 +35,7 @@ impl Pool {
         let proc = format!("/proc/{}", pool.pid());
         pool.exe = std::fs::read_link(format!("{proc}/exe")).unwrap();
         let argv = std::fs::read_to_string(format!("{proc}/cmdline")).unwrap();
-        pool.argv = argv
-            .trim_end_matches('\0')
-            .split('\0')
-            .map(str::to_owned)
-            .collect();
+        pool.argv = argv.trim_end_matches('\0').split('\0').map(str::to_owned).collect();
         pool
     }
 

@@ -26,10 +26,8 @@ impl Sandbox {
     pub fn new(cgroups: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let sandbox = Self {
-            mount: mount(),
-            name: format!("procwatch-test-{}-{number}", std::process::id()),
-        };
+        let sandbox =
+            Self { mount: mount(), name: format!("procwatch-test-{}-{number}", std::process::id()) };
         fs::create_dir(sandbox.folder("")).expect("cgroups can be made");
         for cgroup in cgroups {
             fs::create_dir_all(sandbox.folder(cgroup)).unwrap();
@@ -39,9 +37,7 @@ impl Sandbox {
 
     /// Path of a cgroup of the tree below the root of the hierarchy, as the agent shows it.
     pub fn path(&self, cgroup: &str) -> String {
-        format!("/{}/{cgroup}", self.name)
-            .trim_end_matches('/')
-            .to_owned()
+        format!("/{}/{cgroup}", self.name).trim_end_matches('/').to_owned()
     }
 
     /// Its folder.

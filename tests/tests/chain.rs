@@ -63,15 +63,8 @@ fn every_step_of_a_family_in_its_order() {
     ];
     assert_eq!(told(&ended.records), expected);
     let summary = ended.summary();
-    assert_eq!(
-        (&summary["events"], &summary["lost"]),
-        (&json!(expected.len()), &json!(0))
-    );
-    let times: Vec<u64> = ended
-        .records
-        .iter()
-        .map(|record| number(&record["boot_ns"]))
-        .collect();
+    assert_eq!((&summary["events"], &summary["lost"]), (&json!(expected.len()), &json!(0)));
+    let times: Vec<u64> = ended.records.iter().map(|record| number(&record["boot_ns"])).collect();
     assert!(times.is_sorted(), "{times:?}");
 }
 
@@ -81,23 +74,13 @@ fn who_made_whom_and_how_each_ended() {
     let (ended, root, steps) = chain(&[]);
     let find = |kind: &str, name: &str| {
         let pid = steps[name];
-        let found = of_kind(&ended.records, kind)
-            .into_iter()
-            .find(|it| it["pid"] == pid);
+        let found = of_kind(&ended.records, kind).into_iter().find(|it| it["pid"] == pid);
         found.unwrap_or_else(|| panic!("no {kind} of {name}"))
     };
     for name in ["second", "killed", "faulted", "aborted", "threaded"] {
         let fork = find("fork", name);
-        assert_eq!(
-            (&fork["ppid"], &fork["creator_pid"]),
-            (&json!(root), &json!(root)),
-            "{fork}"
-        );
-        assert_eq!(
-            (&fork["comm"], &fork["threads"]),
-            (&json!("chain"), &json!(1)),
-            "{fork}"
-        );
+        assert_eq!((&fork["ppid"], &fork["creator_pid"]), (&json!(root), &json!(root)), "{fork}");
+        assert_eq!((&fork["comm"], &fork["threads"]), (&json!("chain"), &json!(1)), "{fork}");
     }
     assert_eq!(find("fork", "third")["ppid"], steps["second"]);
 
@@ -107,11 +90,7 @@ fn who_made_whom_and_how_each_ended() {
     assert_eq!(texts(&second["argv"]), [program, "second", "two words"]);
     assert_eq!(texts(&third["argv"]), ["a third", "seven"]);
     for exec in [second, third] {
-        assert_eq!(
-            (text(&exec["file"]), number(&exec["argv_cut_bytes"])),
-            (program, 0),
-            "{exec}"
-        );
+        assert_eq!((text(&exec["file"]), number(&exec["argv_cut_bytes"])), (program, 0), "{exec}");
     }
 
     for (name, code, signal) in [
@@ -123,11 +102,7 @@ fn who_made_whom_and_how_each_ended() {
         ("threaded", json!(0), Value::Null),
     ] {
         let exit = find("exit", name);
-        assert_eq!(
-            (&exit["code"], &exit["signal"]),
-            (&code, &signal),
-            "{name}: {exit}"
-        );
+        assert_eq!((&exit["code"], &exit["signal"]), (&code, &signal), "{name}: {exit}");
         let (time, start) = (number(&exit["boot_ns"]), number(&exit["start_ns"]));
         assert_eq!(number(&exit["lived_ns"]), time - start, "{name}: {exit}");
         assert_eq!(exit["threads"], 0, "{name}: {exit}");
@@ -139,19 +114,13 @@ fn threads_are_told_apart_from_their_process() {
     needs!(Root, Bpf);
     let (ended, _, steps) = chain(&["--kind", "thread,thread-exit"]);
     let pid = steps["threaded"];
-    let (begun, gone) = (
-        of_kind(&ended.records, "thread"),
-        of_kind(&ended.records, "thread-exit"),
-    );
+    let (begun, gone) = (of_kind(&ended.records, "thread"), of_kind(&ended.records, "thread-exit"));
     assert_eq!((begun.len(), gone.len()), (2, 2));
     for (begun, gone) in begun.into_iter().zip(gone) {
         assert_eq!((&begun["pid"], &gone["pid"]), (&json!(pid), &json!(pid)));
         assert_eq!(begun["tid"], gone["tid"], "they follow each other");
         assert_ne!(begun["tid"], json!(pid));
-        assert_eq!(
-            (&begun["creator_tid"], &begun["threads"]),
-            (&json!(pid), &json!(2))
-        );
+        assert_eq!((&begun["creator_tid"], &begun["threads"]), (&json!(pid), &json!(2)));
         assert_eq!((&gone["code"], &gone["threads"]), (&json!(0), &json!(1)));
     }
 }
@@ -160,32 +129,20 @@ fn threads_are_told_apart_from_their_process() {
 fn lineages_name_all_ancestors() {
     needs!(Root, Bpf);
     let (ended, root, steps) = chain(&["--lineage", "--kind", "exec"]);
-    let third = of_kind(&ended.records, "exec")
-        .into_iter()
-        .find(|it| it["pid"] == steps["third"])
-        .unwrap();
+    let third = of_kind(&ended.records, "exec").into_iter().find(|it| it["pid"] == steps["third"]).unwrap();
     let lineage = third["lineage"].as_array().unwrap();
     let pids: Vec<u64> = lineage.iter().map(|ancestor| number(&ancestor["pid"])).collect();
     let own = [steps["second"], root, std::process::id()].map(u64::from);
     assert_eq!(pids[..3], own, "{third}");
-    assert_eq!(
-        (&lineage[0]["comm"], &lineage[0]["uid"]),
-        (&json!("chain"), &json!(0))
-    );
+    assert_eq!((&lineage[0]["comm"], &lineage[0]["uid"]), (&json!("chain"), &json!(0)));
     // Some machines hide pid 1 from the task iterator; the test in a virtual machine demands it.
     let oldest = *pids.last().unwrap();
-    assert!(
-        oldest == 1 || parent_of(oldest) == 1,
-        "up to the first process: {third}"
-    );
+    assert!(oldest == 1 || parent_of(oldest) == 1, "up to the first process: {third}");
 }
 
 fn parent_of(pid: u64) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("PPid:"))
-        .unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
     line.trim().parse().unwrap()
 }
 
@@ -225,10 +182,7 @@ fn arguments_are_told_as_they_are_and_harmless() {
         "gr\u{fc}n",
     ];
     assert_eq!(texts(&exec["argv"]), shown);
-    assert_eq!(
-        (&exec["argv_cut_bytes"], &exec["file"]),
-        (&json!(0), &json!("/bin/true"))
-    );
+    assert_eq!((&exec["argv_cut_bytes"], &exec["file"]), (&json!(0), &json!("/bin/true")));
     assert_eq!(exec["ppid"], std::process::id());
 }
 
@@ -246,10 +200,7 @@ fn what_is_cut_of_arguments_is_counted() {
     // The last one that fits.
     let fits = "y".repeat(CAPTURED - "/bin/true".len() - 2);
     let exec = exec_of("/bin/true", &[OsStr::new(&fits)]);
-    assert_eq!(
-        (texts(&exec["argv"])[1], number(&exec["argv_cut_bytes"])),
-        (&fits[..], 0)
-    );
+    assert_eq!((texts(&exec["argv"])[1], number(&exec["argv_cut_bytes"])), (&fits[..], 0));
 }
 
 #[test]
@@ -264,25 +215,12 @@ fn a_thread_that_runs_a_program_becomes_the_process() {
     agent.wait_for_event("exit", pid);
     let records = agent.finish().records;
     let pid = u64::from(pid);
-    let expected = [
-        ("thread", pid),
-        ("thread-exit", pid),
-        ("exec", pid),
-        ("exit", pid),
-    ];
+    let expected = [("thread", pid), ("thread-exit", pid), ("exec", pid), ("exit", pid)];
     assert_eq!(told(&records), expected);
     let tid_of = |kind| number(&of_kind(&records, kind)[0]["tid"]);
-    assert_eq!(
-        (tid_of("thread"), tid_of("thread-exit")),
-        (tid, pid),
-        "the old leader ends"
-    );
+    assert_eq!((tid_of("thread"), tid_of("thread-exit")), (tid, pid), "the old leader ends");
     let exec = of_kind(&records, "exec")[0];
-    assert_eq!(
-        (number(&exec["tid"]), number(&exec["threads"])),
-        (pid, 1),
-        "{exec}"
-    );
+    assert_eq!((number(&exec["tid"]), number(&exec["threads"])), (pid, 1), "{exec}");
     assert_eq!(texts(&exec["argv"]), ["usurped"]);
     let exit = of_kind(&records, "exit")[0];
     assert_eq!((number(&exit["tid"]), &exit["code"]), (pid, &json!(0)), "{exit}");
@@ -299,20 +237,9 @@ fn a_change_of_uids_is_told_with_old_and_new() {
     let uid = agent.wait_for_event("uid", child.id());
     assert!(child.wait().unwrap().success());
     let records = agent.finish().records;
-    assert_eq!(
-        (&uid["uid"], &uid["euid"]),
-        (&json!(64123), &json!(64123)),
-        "{uid}"
-    );
-    assert_eq!(
-        (&uid["old_uid"], &uid["old_euid"]),
-        (&json!(0), &json!(0)),
-        "{uid}"
-    );
-    assert!(
-        ["credential-change", "exec"].contains(&text(&uid["seen_at"])),
-        "{uid}"
-    );
+    assert_eq!((&uid["uid"], &uid["euid"]), (&json!(64123), &json!(64123)), "{uid}");
+    assert_eq!((&uid["old_uid"], &uid["old_euid"]), (&json!(0), &json!(0)), "{uid}");
+    assert!(["credential-change", "exec"].contains(&text(&uid["seen_at"])), "{uid}");
     assert_eq!(uid["user"], Value::Null, "the account database does not know it");
     assert_eq!(of_kind(&records, "uid").len(), 1);
 }
@@ -330,16 +257,10 @@ fn a_move_is_told_with_its_mover() {
     let records = agent.finish().records;
     assert_eq!(text(&moved["cgroup"]), sandbox.path("a/b"));
     assert_eq!(moved["mover_pid"], std::process::id());
-    assert_eq!(
-        (&moved["comm"], &moved["pid"]),
-        (&json!("cat"), &json!(cat.pid()))
-    );
+    assert_eq!((&moved["comm"], &moved["pid"]), (&json!("cat"), &json!(cat.pid())));
     let comm = std::fs::read_to_string("/proc/thread-self/comm").unwrap();
     assert_eq!(text(&moved["mover_comm"]), comm.trim_end());
-    let paths: Vec<&str> = of_kind(&records, "cgroup")
-        .iter()
-        .map(|it| text(&it["cgroup"]))
-        .collect();
+    let paths: Vec<&str> = of_kind(&records, "cgroup").iter().map(|it| text(&it["cgroup"])).collect();
     assert_eq!(paths, [sandbox.path("a/b"), sandbox.path("a")]);
     assert!(!Path::new("/proc").join(cat.pid().to_string()).exists());
 }

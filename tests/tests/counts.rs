@@ -7,18 +7,10 @@ fn account(ended: &Ended) -> (u64, u64) {
     let summary = ended.summary();
     let (events, lost) = (number(&summary["events"]), number(&summary["lost"]));
     let kinds = kinds(&ended.records);
-    let lines: usize = ["fork", "exit", "thread", "thread-exit"]
-        .iter()
-        .filter_map(|kind| kinds.get(kind))
-        .sum();
-    assert_eq!(
-        lines as u64, events,
-        "as many lines as the summary says: {kinds:?}"
-    );
-    let told: u64 = of_kind(&ended.records, "loss")
-        .iter()
-        .map(|loss| number(&loss["lost"]))
-        .sum();
+    let lines: usize =
+        ["fork", "exit", "thread", "thread-exit"].iter().filter_map(|kind| kinds.get(kind)).sum();
+    assert_eq!(lines as u64, events, "as many lines as the summary says: {kinds:?}");
+    let told: u64 = of_kind(&ended.records, "loss").iter().map(|loss| number(&loss["lost"])).sum();
     assert!(told <= lost, "{told} told as lost, {lost} in the summary");
     (events, lost)
 }
@@ -36,10 +28,7 @@ fn twenty_thousand_short_processes() {
     assert_eq!(events + lost, 2 * PROCESSES, "{}", ended.summary());
     if lost == 0 {
         let kinds = kinds(&ended.records);
-        assert_eq!(
-            (kinds["fork"] as u64, kinds["exit"] as u64),
-            (PROCESSES, PROCESSES)
-        );
+        assert_eq!((kinds["fork"] as u64, kinds["exit"] as u64), (PROCESSES, PROCESSES));
     }
     println!("{}", ended.summary());
 }
@@ -57,10 +46,7 @@ fn threads_as_fast_as_they_come() {
     assert_eq!(events + lost, 2 * threads, "{}", ended.summary());
     if lost == 0 {
         let kinds = kinds(&ended.records);
-        assert_eq!(
-            (kinds["thread"] as u64, kinds["thread-exit"] as u64),
-            (threads, threads)
-        );
+        assert_eq!((kinds["thread"] as u64, kinds["thread-exit"] as u64), (threads, threads));
     }
     println!("{}", ended.summary());
 }
@@ -74,9 +60,7 @@ fn overflow(ring_kib: &str) {
     assert_eq!(forks.hear(), PROCESSES.to_string());
     agent.release();
     // What stood in the way is told while the agent still runs.
-    agent.wait_for("a loss", |record| {
-        record["kind"] == "loss" || record["kind"] == "exit"
-    });
+    agent.wait_for("a loss", |record| record["kind"] == "loss" || record["kind"] == "exit");
     let ended = agent.finish();
     let (events, lost) = account(&ended);
     assert!(lost > 0, "{}", ended.summary());

@@ -10,14 +10,8 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 fn assert_ends(agent: Agent, signal: Signal) {
     let held = KernelObjects::of_process(agent.pid());
-    assert!(
-        held.programs.len() >= 4 && held.links.len() >= 4 && held.maps.len() >= 4,
-        "{held:?}"
-    );
-    assert_eq!(
-        held.left(),
-        held.programs.len() + held.links.len() + held.maps.len()
-    );
+    assert!(held.programs.len() >= 4 && held.links.len() >= 4 && held.maps.len() >= 4, "{held:?}");
+    assert_eq!(held.left(), held.programs.len() + held.links.len() + held.maps.len());
     let ended = agent.finish_by(signal);
     assert!(ended.took < AT_ONCE, "{signal}: {:?}", ended.took);
     assert_eq!(ended.stderr, "");
@@ -76,10 +70,7 @@ fn an_idle_agent_is_silent_and_asleep() {
         // Somebody else's process crossed a level meanwhile: that is worth a wake-up each.
         let kinds = kinds(&records);
         let events = kinds.get("alert").unwrap_or(&0) + kinds.get("cleared").unwrap_or(&0);
-        assert!(
-            wake_ups <= 3 * events as u64 + WATCHED.as_secs(),
-            "{wake_ups}: {kinds:?}"
-        );
+        assert!(wake_ups <= 3 * events as u64 + WATCHED.as_secs(), "{wake_ups}: {kinds:?}");
     }
     agent.finish();
 }
@@ -89,9 +80,7 @@ fn wake_ups(pid: u32) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let switches = tasks.map(|task| {
         let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         line.unwrap().trim().parse::<u64>().unwrap()
     });
     switches.sum()

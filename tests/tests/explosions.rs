@@ -13,10 +13,7 @@ fn crossings(records: &[Value], pid: u32) -> Vec<(&str, u64)> {
 }
 
 fn of_process<'a>(records: &'a [Value], kind: &str, pid: u32) -> Vec<&'a Value> {
-    of_kind(records, kind)
-        .into_iter()
-        .filter(|record| record["pid"] == pid)
-        .collect()
+    of_kind(records, kind).into_iter().filter(|record| record["pid"] == pid).collect()
 }
 
 fn is_cleared(record: &Value, pid: u32, level: u32) -> bool {
@@ -25,11 +22,7 @@ fn is_cleared(record: &Value, pid: u32, level: u32) -> bool {
 
 fn assert_alert(alert: &Value, pool: &Pool, level: u64, severity: &str) {
     assert_eq!(alert["kind"], "alert", "{alert}");
-    assert_eq!(
-        (number(&alert["level"]), text(&alert["severity"])),
-        (level, severity),
-        "{alert}"
-    );
+    assert_eq!((number(&alert["level"]), text(&alert["severity"])), (level, severity), "{alert}");
     assert_eq!(alert["threads"], level, "the very thread that crossed: {alert}");
     assert_eq!(alert["pid"], pool.pid(), "{alert}");
     assert_eq!(alert["ppid"], std::process::id(), "{alert}");
@@ -38,10 +31,7 @@ fn assert_alert(alert: &Value, pool: &Pool, level: u64, severity: &str) {
     assert_eq!(alert["argv_cut_bytes"], 0, "{alert}");
     assert_eq!(text(&alert["exe"]), pool.exe.to_str().unwrap(), "{alert}");
     assert_eq!(alert["at_start"], false, "{alert}");
-    assert!(
-        number(&alert["latency_ns"]) > 0 && number(&alert["age_ns"]) > 0,
-        "{alert}"
-    );
+    assert!(number(&alert["latency_ns"]) > 0 && number(&alert["age_ns"]) > 0, "{alert}");
 }
 
 /// One process grows to 300 threads, shrinks to one, grows again and ends at its height.
@@ -113,17 +103,12 @@ fn watch_tells_the_same_alerts() {
     let mut pool = Pool::pthreads();
     let pid = pool.pid();
     pool.threads(300);
-    agent.wait_for("alert 100", |record| {
-        record["pid"] == pid && record["level"] == 100
-    });
+    agent.wait_for("alert 100", |record| record["pid"] == pid && record["level"] == 100);
     pool.threads(1);
     agent.wait_for("80 is cleared", |record| is_cleared(record, pid, 80));
     let ended = agent.finish();
     let told = crossings(&ended.records, pid);
-    assert_eq!(
-        told,
-        [("alert", 80), ("alert", 100), ("cleared", 100), ("cleared", 80)]
-    );
+    assert_eq!(told, [("alert", 80), ("alert", 100), ("cleared", 100), ("cleared", 80)]);
     let alerts = of_process(&ended.records, "alert", pid);
     assert_alert(alerts[0], &pool, 80, "notice");
     assert_alert(alerts[1], &pool, 100, "warning");
@@ -144,14 +129,9 @@ fn a_count_that_swings_around_a_level_is_told_of_once() {
     agent.wait_for("80 is cleared", |record| is_cleared(record, pid, 80));
     // And once more after that.
     pool.threads(80);
-    agent.wait_for_many(2, "alert 80", |record| {
-        record["kind"] == "alert" && record["pid"] == pid
-    });
+    agent.wait_for_many(2, "alert 80", |record| record["kind"] == "alert" && record["pid"] == pid);
     let records = agent.finish().records;
-    assert_eq!(
-        crossings(&records, pid),
-        [("alert", 80), ("cleared", 80), ("alert", 80)]
-    );
+    assert_eq!(crossings(&records, pid), [("alert", 80), ("cleared", 80), ("alert", 80)]);
 }
 
 #[test]
@@ -172,9 +152,7 @@ fn forty_at_once_have_their_own_alerts_each() {
         assert_eq!(pool.answer(), 1);
     }
     let pids: Vec<u32> = pools.iter().map(Pool::pid).collect();
-    agent.wait_for_many(40, "80 is cleared", |record| {
-        pids.iter().any(|&pid| is_cleared(record, pid, 80))
-    });
+    agent.wait_for_many(40, "80 is cleared", |record| pids.iter().any(|&pid| is_cleared(record, pid, 80)));
     let records = agent.finish().records;
     let life = [("alert", 80), ("alert", 100), ("cleared", 100), ("cleared", 80)];
     for pid in pids {
@@ -189,17 +167,9 @@ fn one_above_a_level_before_the_start_is_told_of_once() {
     let pid = pool.pid();
     pool.threads(520);
     let agent = run();
-    let alert = agent.wait_for("its alert", |record| {
-        record["kind"] == "alert" && record["pid"] == pid
-    });
-    assert_eq!(
-        (number(&alert["level"]), text(&alert["severity"])),
-        (500, "critical")
-    );
-    assert_eq!(
-        (number(&alert["threads"]), &alert["at_start"]),
-        (520, &Value::Bool(true))
-    );
+    let alert = agent.wait_for("its alert", |record| record["kind"] == "alert" && record["pid"] == pid);
+    assert_eq!((number(&alert["level"]), text(&alert["severity"])), (500, "critical"));
+    assert_eq!((number(&alert["threads"]), &alert["at_start"]), (520, &Value::Bool(true)));
     assert_eq!(alert["latency_ns"], Value::Null);
     // It is known as above all three: growing raises nothing new before 1000, and shrinking clears each.
     pool.threads(600);
@@ -207,13 +177,5 @@ fn one_above_a_level_before_the_start_is_told_of_once() {
     agent.wait_for("80 is cleared", |record| is_cleared(record, pid, 80));
     let records = agent.finish().records;
     let told = crossings(&records, pid);
-    assert_eq!(
-        told,
-        [
-            ("alert", 500),
-            ("cleared", 500),
-            ("cleared", 100),
-            ("cleared", 80)
-        ]
-    );
+    assert_eq!(told, [("alert", 500), ("cleared", 500), ("cleared", 100), ("cleared", 80)]);
 }

@@ -32,10 +32,7 @@ impl Scene {
             .args(["--reuid=64124", "--clear-groups", "/bin/sh", "-c", "/bin/true; :"])
             .status();
         assert!(other.unwrap().success());
-        let inside = self
-            .sandbox
-            .command("here", &["/bin/sh", "-c", "/bin/true; :"])
-            .status();
+        let inside = self.sandbox.command("here", &["/bin/sh", "-c", "/bin/true; :"]).status();
         assert!(inside.unwrap().success());
         let mut cat = Started::new(&mut Command::new("cat"));
         self.sandbox.admit("there", cat.pid());
@@ -53,10 +50,7 @@ fn events(ended: Ended) -> Vec<Value> {
 }
 
 fn values<'a>(records: &'a [Value], field: &str) -> BTreeSet<&'a str> {
-    records
-        .iter()
-        .filter_map(|record| record[field].as_str())
-        .collect()
+    records.iter().filter_map(|record| record[field].as_str()).collect()
 }
 
 #[test]
@@ -67,32 +61,20 @@ fn by_kind() {
         assert_eq!(values(&records, "kind"), BTreeSet::from([kind]));
     }
     let records = Scene::new().play(&["--kind", "fork,uid", "--kind", "cgroup"]);
-    assert_eq!(
-        values(&records, "kind"),
-        BTreeSet::from(["cgroup", "fork", "uid"])
-    );
+    assert_eq!(values(&records, "kind"), BTreeSet::from(["cgroup", "fork", "uid"]));
 }
 
 #[test]
 fn by_uid_and_user() {
     needs!(Root, Bpf);
     let records = Scene::new().play(&["--uid", "64124", "--kind", "fork,exec,exit"]);
-    assert!(
-        records.iter().all(|it| it["uid"] == 64124 || it["euid"] == 64124),
-        "{records:#?}"
-    );
+    assert!(records.iter().all(|it| it["uid"] == 64124 || it["euid"] == 64124), "{records:#?}");
     // The shell's exec, its child with fork, exec and exit, and the shell's end.
     let kinds: Vec<&str> = records.iter().map(|it| it["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["exec", "fork", "exec", "exit", "exit"]);
     let records = Scene::new().play(&["--user", "root", "--kind", "exec"]);
-    assert!(
-        !records.is_empty() && records.iter().all(|it| it["uid"] == 0),
-        "{records:#?}"
-    );
-    assert!(
-        values(&records, "file").contains("/bin/true"),
-        "the one in the cgroup"
-    );
+    assert!(!records.is_empty() && records.iter().all(|it| it["uid"] == 0), "{records:#?}");
+    assert!(values(&records, "file").contains("/bin/true"), "the one in the cgroup");
 }
 
 #[test]
@@ -101,13 +83,7 @@ fn by_name() {
     let records = Scene::new().play(&["--comm", "chain", "--kind", "fork,exec,exit,thread,thread-exit"]);
     assert_eq!(values(&records, "comm"), BTreeSet::from(["chain"]));
     let kinds = kinds(&records);
-    let expected = [
-        ("exec", 2),
-        ("exit", 7),
-        ("fork", 6),
-        ("thread", 2),
-        ("thread-exit", 2),
-    ];
+    let expected = [("exec", 2), ("exit", 7), ("fork", 6), ("thread", 2), ("thread-exit", 2)];
     assert_eq!(kinds, expected.into());
     let records = Scene::new().play(&["--comm", "no-such-name"]);
     assert_eq!(records, [] as [Value; 0]);
@@ -125,13 +101,7 @@ fn by_process_with_and_without_its_children() {
     let scene = Scene::new();
     let pid = scene.chain.pid().to_string();
     let records = scene.play(&["--pid", &pid, "--children"]);
-    let expected = [
-        ("exec", 2),
-        ("exit", 7),
-        ("fork", 6),
-        ("thread", 2),
-        ("thread-exit", 2),
-    ];
+    let expected = [("exec", 2), ("exit", 7), ("fork", 6), ("thread", 2), ("thread-exit", 2)];
     assert_eq!(kinds(&records), expected.into());
 }
 
@@ -144,11 +114,7 @@ fn children_that_are_there_already_count() {
     let agent = Agent::watch(&["--pid", &shell.pid().to_string(), "--children"]);
     shell.end();
     let records = events(agent.finish());
-    assert_eq!(
-        kinds(&records),
-        [("exit", 2)].into(),
-        "cat and its shell: {records:#?}"
-    );
+    assert_eq!(kinds(&records), [("exit", 2)].into(), "cat and its shell: {records:#?}");
 }
 
 #[test]
@@ -157,11 +123,7 @@ fn by_cgroup() {
     let scene = Scene::new();
     let here = scene.sandbox.path("here");
     let records = scene.play(&["--cgroup", &here]);
-    assert_eq!(
-        values(&records, "cgroup"),
-        BTreeSet::from([&here[..]]),
-        "{records:#?}"
-    );
+    assert_eq!(values(&records, "cgroup"), BTreeSet::from([&here[..]]), "{records:#?}");
     // It enters, becomes the second shell, which makes a child.
     let expected = [("cgroup", 1), ("exec", 2), ("exit", 2), ("fork", 1)];
     assert_eq!(kinds(&records), expected.into(), "{records:#?}");
@@ -172,10 +134,7 @@ fn filters_that_are_combined_must_all_agree() {
     needs!(Root, Bpf);
     let records = Scene::new().play(&["--kind", "exec", "--comm", "true,chain", "--uid", "64124"]);
     assert_eq!(records.len(), 1, "{records:#?}");
-    assert_eq!(
-        (&records[0]["file"], &records[0]["uid"]),
-        (&"/bin/true".into(), &64124.into())
-    );
+    assert_eq!((&records[0]["file"], &records[0]["uid"]), (&"/bin/true".into(), &64124.into()));
 }
 
 #[test]

@@ -8,11 +8,7 @@ fn assert_refused(refused: &Refusal, parts: &[&str]) {
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert_eq!(refused.stdout, "", "{refused:?}");
     for part in parts {
-        assert!(
-            refused.stderr.contains(part),
-            "{part:?} is missing: {}",
-            refused.stderr
-        );
+        assert!(refused.stderr.contains(part), "{part:?} is missing: {}", refused.stderr);
     }
     assert!(!refused.stderr.contains("panicked"), "{}", refused.stderr);
 }
@@ -30,38 +26,22 @@ fn refusal_of_config(text: &str) -> (Refusal, String) {
 fn mistakes_in_a_configuration_are_named_with_file_line_and_field() {
     needs!(Root);
     for (text, line, parts) in [
-        (
-            "mode = 'observe'\ncolour = 'red'\n",
-            2,
-            vec!["colour: unknown key"],
-        ),
+        ("mode = 'observe'\ncolour = 'red'\n", 2, vec!["colour: unknown key"]),
         ("\nmod = 'observe'\n", 2, vec!["mod: unknown key", "mode"]),
-        (
-            "mode = 'enforced'\n",
-            1,
-            vec!["mode: unknown mode", "did you mean \"enforce\"?"],
-        ),
+        ("mode = 'enforced'\n", 1, vec!["mode: unknown mode", "did you mean \"enforce\"?"]),
         (
             "[[threads]]\nlevels = [80, 100, 90]\n",
             2,
             vec!["threads[1].levels: ", "90 after 100 does not rise"],
         ),
-        (
-            "[[threads]]\nlevels = [80, 80]\n",
-            2,
-            vec!["80 after 80 does not rise"],
-        ),
+        ("[[threads]]\nlevels = [80, 80]\n", 2, vec!["80 after 80 does not rise"]),
         (
             "[[place]]\nuser = 'no-such-user'\nslice = 'a.slice'\n",
             2,
             vec!["place[1].user: unknown user \"no-such-user\""],
         ),
         ("[[place]\n", 1, vec!["not TOML"]),
-        (
-            "mode = 'observe'\n\n[[place]]\nuid = 0\nslice = 'a.slice'\n",
-            4,
-            vec!["place[1].uid", "root"],
-        ),
+        ("mode = 'observe'\n\n[[place]]\nuid = 0\nslice = 'a.slice'\n", 4, vec!["place[1].uid", "root"]),
     ] {
         let (refused, file) = refusal_of_config(text);
         let place = format!("procwatch: {file}:{line}: ");
@@ -76,15 +56,9 @@ fn a_slice_that_does_not_exist_is_named_with_its_rule() {
     needs!(Root);
     let (refused, file) =
         refusal_of_config("[[place]]\nuid = 7\nslice = 'no-such-one.slice'\nfrom = ['/']\n");
-    assert_refused(
-        &refused,
-        &[&file, "place[1]", "there is no such cgroup", "mkdir -p"],
-    );
+    assert_refused(&refused, &[&file, "place[1]", "there is no such cgroup", "mkdir -p"]);
     let refused = refusal(&["watch", "--cgroup", "/no/such/cgroup"]);
-    assert_refused(
-        &refused,
-        &["--cgroup", "/no/such/cgroup", "there is no such cgroup"],
-    );
+    assert_refused(&refused, &["--cgroup", "/no/such/cgroup", "there is no such cgroup"]);
 }
 
 #[test]
@@ -122,17 +96,9 @@ fn a_second_agent_is_told_of_the_first() {
     let holder = format!("pid {}", agent.pid());
     assert_refused(
         &refusal(&["run"]),
-        &[
-            "another procwatch agent runs on this machine",
-            &holder,
-            "stop it first",
-        ],
+        &["another procwatch agent runs on this machine", &holder, "stop it first"],
     );
-    assert_eq!(
-        KernelObjects::of_process(agent.pid()),
-        before,
-        "the first is as it was"
-    );
+    assert_eq!(KernelObjects::of_process(agent.pid()), before, "the first is as it was");
     agent.finish();
 }
 
@@ -152,9 +118,6 @@ fn those_who_are_not_root_are_told_what_to_type() {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         };
-        assert_refused(
-            &refused,
-            &["must run as root", &format!("sudo procwatch {command}")],
-        );
+        assert_refused(&refused, &["must run as root", &format!("sudo procwatch {command}")]);
     }
 }

@@ -31,11 +31,7 @@ impl Scene {
         let rule =
             format!("mode = \"{mode}\"\n[[place]]\nuid = {uid}\nslice = \"{target}\"\nfrom = [\"{from}\"]\n");
         fs::write(&config, rule).unwrap();
-        Self {
-            sandbox,
-            _folder: folder,
-            config,
-        }
+        Self { sandbox, _folder: folder, config }
     }
 
     fn agent(&self) -> Agent {
@@ -70,9 +66,7 @@ fn is_outcome(record: &Value, pid: u32) -> bool {
 }
 
 fn about(ended: &Ended, kind: &str, pid: u32) -> Vec<Value> {
-    let found = of_kind(&ended.records, kind)
-        .into_iter()
-        .filter(|it| it["pid"] == pid);
+    let found = of_kind(&ended.records, kind).into_iter().filter(|it| it["pid"] == pid);
     found.cloned().collect()
 }
 
@@ -87,10 +81,7 @@ fn a_shell_and_twenty_children_all_end_up_inside() {
     assert_eq!(scene.sandbox.inhabitants("from/session"), [] as [u32; 0]);
     agent.wait_for("its outcome", |record| is_outcome(record, shell.pid()));
     shell.say("end");
-    assert!(
-        shell.end().success(),
-        "none was killed: all its children were there to be ended"
-    );
+    assert!(shell.end().success(), "none was killed: all its children were there to be ended");
     let ended = agent.finish();
 
     let outcomes = of_kind(&ended.records, "outcome");
@@ -102,21 +93,12 @@ fn a_shell_and_twenty_children_all_end_up_inside() {
     }
     let shells = about(&ended, "outcome", shell.pid());
     assert_eq!(shells.len(), 1, "{shells:#?}");
-    assert_eq!(
-        (&shells[0]["result"], &shells[0]["still_outside"]),
-        (&json!("verified"), &json!(0))
-    );
+    assert_eq!((&shells[0]["result"], &shells[0]["still_outside"]), (&json!("verified"), &json!(0)));
     assert_eq!(shells[0]["from"], scene.sandbox.path("from/session"));
     assert!(shells[0]["outside_ns"].as_u64().unwrap() > 0);
     let decision = &about(&ended, "decision", shell.pid())[0];
-    assert_eq!(
-        (&decision["verdict"], &decision["reason"]),
-        (&json!("move"), &json!("outside-slice"))
-    );
-    assert_eq!(
-        (&decision["mode"], &decision["uid"]),
-        (&json!("enforce"), &json!(UID))
-    );
+    assert_eq!((&decision["verdict"], &decision["reason"]), (&json!("move"), &json!("outside-slice")));
+    assert_eq!((&decision["mode"], &decision["uid"]), (&json!("enforce"), &json!(UID)));
     assert_eq!(decision["target"], scene.sandbox.path("target"));
     assert_eq!(text(&decision["rule"]), format!("place[1] uid={UID}"));
 }
@@ -131,20 +113,10 @@ fn observing_moves_nothing_and_says_what_would_be_done() {
     assert_eq!(children.len(), 21);
     for pid in children {
         let decision = agent.wait_for("a decision", |it| it["kind"] == "decision" && it["pid"] == pid);
-        assert_eq!(
-            (&decision["verdict"], &decision["mode"]),
-            (&json!("move"), &json!("observe"))
-        );
+        assert_eq!((&decision["verdict"], &decision["mode"]), (&json!("move"), &json!("observe")));
     }
-    assert_eq!(
-        scene.sandbox.inhabitants("from/session").len(),
-        21,
-        "nobody was moved"
-    );
-    assert!(
-        !scene.sandbox.folder("target/procwatch").exists(),
-        "nothing was made"
-    );
+    assert_eq!(scene.sandbox.inhabitants("from/session").len(), 21, "nobody was moved");
+    assert!(!scene.sandbox.folder("target/procwatch").exists(), "nothing was made");
     shell.say("end");
     shell.end();
     let ended = agent.finish();
@@ -167,11 +139,7 @@ fn su_is_followed() {
     let mut su = Started::new(&mut scene.sandbox.command("from/session", &argv));
     let shell: u32 = su.hear().parse().unwrap();
     assert!(scene.wait_for_inhabitants(3).contains(&shell));
-    assert_eq!(
-        scene.sandbox.inhabitants("from/session"),
-        [su.pid()],
-        "su itself is root, and stays"
-    );
+    assert_eq!(scene.sandbox.inhabitants("from/session"), [su.pid()], "su itself is root, and stays");
     su.say("end");
     assert_eq!(su.end().code(), Some(5));
     let ended = agent.finish();
@@ -274,35 +242,19 @@ fn the_leaf_goes_with_the_agent_unless_somebody_lives_there() {
     agent.wait_for("its outcome", |record| is_outcome(record, stray.pid()));
     agent.finish();
     let leaf = scene.sandbox.folder("target/procwatch");
-    assert_eq!(
-        scene.sandbox.inhabitants("target/procwatch"),
-        [stray.pid()],
-        "it stays where it is"
-    );
+    assert_eq!(scene.sandbox.inhabitants("target/procwatch"), [stray.pid()], "it stays where it is");
     stray.end();
 
     let agent = scene.agent();
     let mut stray = scene.start("from/session", &["cat"]);
     agent.wait_for("its outcome", |record| is_outcome(record, stray.pid()));
     stray.end();
-    until("an empty leaf", || {
-        scene
-            .sandbox
-            .inhabitants("target/procwatch")
-            .is_empty()
-            .then_some(())
-    });
+    until("an empty leaf", || scene.sandbox.inhabitants("target/procwatch").is_empty().then_some(()));
     fs::remove_dir(&leaf).unwrap();
     let mut stray = scene.start("from/session", &["cat"]);
     agent.wait_for("its outcome", |record| is_outcome(record, stray.pid()));
     stray.end();
-    until("an empty leaf", || {
-        scene
-            .sandbox
-            .inhabitants("target/procwatch")
-            .is_empty()
-            .then_some(())
-    });
+    until("an empty leaf", || scene.sandbox.inhabitants("target/procwatch").is_empty().then_some(()));
     agent.finish();
     assert!(!leaf.exists());
 }

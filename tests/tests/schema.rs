@@ -36,9 +36,7 @@ fn of_watch() {
     chain.hear_all();
     chain.end();
     explode();
-    let setpriv = Command::new("setpriv")
-        .args(["--reuid=64123", "--clear-groups", "/bin/true"])
-        .status();
+    let setpriv = Command::new("setpriv").args(["--reuid=64123", "--clear-groups", "/bin/true"]).status();
     assert!(setpriv.unwrap().success());
     let ended = agent.finish();
     let kinds = check(&ended.records);
@@ -87,9 +85,7 @@ fn of_run() {
     explode();
     let argv = ["setpriv", "--reuid=64123", "--clear-groups", "cat"];
     let mut cat = Started::new(&mut sandbox.command("from", &argv));
-    agent.wait_for("its outcome", |record| {
-        record["kind"] == "outcome" && record["pid"] == cat.pid()
-    });
+    agent.wait_for("its outcome", |record| record["kind"] == "outcome" && record["pid"] == cat.pid());
     cat.end();
     let ended = agent.finish();
     let kinds = check(&ended.records);

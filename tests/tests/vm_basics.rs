@@ -60,43 +60,36 @@ fn check_finds_what_a_stock_machine_has() {
 }
 
 #[test]
+fn lineages_reach_the_first_process() {
+    needs!(Vm);
+    let agent = Agent::watch(&["--lineage", "--kind", "exec"]);
+    let mut child = Command::new("/bin/true").spawn().unwrap();
+    let exec = agent.wait_for_event("exec", child.id());
+    assert!(child.wait().unwrap().success());
+    agent.finish();
+    let oldest = exec["lineage"].as_array().unwrap().last().unwrap();
+    assert_eq!((number(&oldest["pid"]), text(&oldest["comm"])), (1, "systemd"), "{exec}");
+}
+
+#[test]
 fn a_uid_change_is_seen_at_the_change_itself() {
     needs!(Vm);
     let agent = Agent::watch(&["--no-such-option"; 0]);
-    let mut child = Command::new("setpriv")
-        .args(["--reuid=1003", "--clear-groups", "/bin/true"])
-        .spawn()
-        .unwrap();
+    let mut child =
+        Command::new("setpriv").args(["--reuid=1003", "--clear-groups", "/bin/true"]).spawn().unwrap();
     let pid = child.id();
     assert!(child.wait().unwrap().success());
     agent.wait_for_event("exit", pid);
     let ended = agent.finish();
-    let told: Vec<&Value> = ended
-        .records
-        .iter()
-        .filter(|record| record["pid"] == pid)
-        .collect();
+    let told: Vec<&Value> = ended.records.iter().filter(|record| record["pid"] == pid).collect();
     let kinds: Vec<&str> = told.iter().map(|record| text(&record["kind"])).collect();
     let at_once = tells_current_task();
     // Where the change is not seen itself, its record comes with that of the next exec, before or after it.
-    let seen_later = [
-        ["fork", "exec", "uid", "exec", "exit"],
-        ["fork", "exec", "exec", "uid", "exit"],
-    ];
-    assert!(
-        kinds == seen_later[0] || (!at_once && kinds == seen_later[1]),
-        "{told:?}"
-    );
-    let change = of_kind(&ended.records, "uid")
-        .into_iter()
-        .find(|it| it["pid"] == pid)
-        .unwrap();
+    let seen_later = [["fork", "exec", "uid", "exec", "exit"], ["fork", "exec", "exec", "uid", "exit"]];
+    assert!(kinds == seen_later[0] || (!at_once && kinds == seen_later[1]), "{told:?}");
+    let change = of_kind(&ended.records, "uid").into_iter().find(|it| it["pid"] == pid).unwrap();
     assert_eq!(
-        (
-            number(&change["old_uid"]),
-            number(&change["uid"]),
-            number(&change["euid"])
-        ),
+        (number(&change["old_uid"]), number(&change["uid"]), number(&change["euid"])),
         (0, AIMGR, AIMGR),
         "{change}"
     );
@@ -105,16 +98,8 @@ fn a_uid_change_is_seen_at_the_change_itself() {
         .iter()
         .any(|record| record["topic"] == "unavailable" && record.to_string().contains("fentry commit_creds"));
     assert_eq!(told_of_loss, !at_once, "a loss is told, and only a loss");
-    let wanted = if at_once {
-        ("credential-change", "setpriv")
-    } else {
-        ("exec", "true")
-    };
-    assert_eq!(
-        (text(&change["seen_at"]), text(&change["comm"])),
-        wanted,
-        "{change}"
-    );
+    let wanted = if at_once { ("credential-change", "setpriv") } else { ("exec", "true") };
+    assert_eq!((text(&change["seen_at"]), text(&change["comm"])), wanted, "{change}");
 }
 
 #[test]
@@ -176,24 +161,10 @@ mod placed {
 
     impl Slice {
         fn active() -> Self {
-            let keeper = [
-                "--quiet",
-                "--unit=keeper",
-                "--slice=user-1003.slice",
-                "sleep",
-                "infinity",
-            ];
-            assert!(
-                Command::new("systemd-run")
-                    .args(keeper)
-                    .status()
-                    .unwrap()
-                    .success()
-            );
+            let keeper = ["--quiet", "--unit=keeper", "--slice=user-1003.slice", "sleep", "infinity"];
+            assert!(Command::new("systemd-run").args(keeper).status().unwrap().success());
             until("aimgr's slice is there", || {
-                fs::exists("/sys/fs/cgroup/user.slice/user-1003.slice")
-                    .unwrap()
-                    .then_some(())
+                fs::exists("/sys/fs/cgroup/user.slice/user-1003.slice").unwrap().then_some(())
             });
             Self
         }
@@ -211,18 +182,9 @@ mod placed {
     fn session(command: &str) -> Started {
         // systemd-run has a use of its own for a single `$`.
         let command = command.replace('$', "$$");
-        let words = [
-            "--quiet",
-            "--pipe",
-            "--wait",
-            "--uid=desk",
-            "--property=PAMName=login",
-        ];
+        let words = ["--quiet", "--pipe", "--wait", "--uid=desk", "--property=PAMName=login"];
         Started::new(
-            Command::new("systemd-run")
-                .args(words)
-                .args(["sh", "-c", &command])
-                .stderr(Stdio::inherit()),
+            Command::new("systemd-run").args(words).args(["sh", "-c", &command]).stderr(Stdio::inherit()),
         )
     }
 
@@ -242,28 +204,16 @@ mod placed {
         let (_folder, agent) = enforcing();
         let mut shell = session(&format!("cat /proc/self/cgroup; exec su aimgr -c '{SHELL}'"));
         let before = shell.hear();
-        assert!(
-            before.starts_with("0::/user.slice/user-1000.slice/session-"),
-            "{before}"
-        );
-        let pid: u32 = shell
-            .hear()
-            .strip_prefix("in ")
-            .expect("aimgr's shell runs")
-            .parse()
-            .unwrap();
+        assert!(before.starts_with("0::/user.slice/user-1000.slice/session-"), "{before}");
+        let pid: u32 = shell.hear().strip_prefix("in ").expect("aimgr's shell runs").parse().unwrap();
 
-        let outcome = agent.wait_for("the shell is moved", |record| {
-            record["kind"] == "outcome" && record["pid"] == pid
-        });
+        let outcome = agent
+            .wait_for("the shell is moved", |record| record["kind"] == "outcome" && record["pid"] == pid);
         assert_eq!(text(&outcome["result"]), "verified", "{outcome}");
         assert_eq!(text(&outcome["to"]), LEAF, "{outcome}");
         assert_eq!(number(&outcome["still_outside"]), 0, "{outcome}");
         let from = text(&outcome["from"]);
-        assert!(
-            from.starts_with("/user.slice/user-1000.slice/session-"),
-            "{outcome}"
-        );
+        assert!(from.starts_with("/user.slice/user-1000.slice/session-"), "{outcome}");
 
         shell.say("go on");
         assert_eq!(shell.hear(), format!("0::{LEAF}"), "the children are born inside");
@@ -281,24 +231,14 @@ mod placed {
         needs!(Vm);
         let _slice = Slice::active();
         let (_folder, agent) = enforcing();
-        let words = [
-            "--quiet",
-            "--pipe",
-            "--wait",
-            "--uid=aimgr",
-            "cat",
-            "/proc/self/cgroup",
-        ];
+        let words = ["--quiet", "--pipe", "--wait", "--uid=aimgr", "cat", "/proc/self/cgroup"];
         let mut service = start("systemd-run", &words);
         let place = service.hear();
         assert!(place.starts_with("0::/system.slice/run-"), "{place}");
         assert!(service.end().success());
         let ended = agent.finish();
-        let decided: Vec<&Value> = ended
-            .records
-            .iter()
-            .filter(|record| record["kind"] == "decision")
-            .collect();
+        let decided: Vec<&Value> =
+            ended.records.iter().filter(|record| record["kind"] == "decision").collect();
         assert!(decided.is_empty(), "{decided:?}");
     }
 }

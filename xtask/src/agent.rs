@@ -62,10 +62,7 @@ impl Agent {
 
     fn start_attached(command: &mut Command) -> Result<Self> {
         let shown = exec::show(command);
-        let child = command
-            .stdin(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start {shown}"))?;
+        let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {shown}"))?;
         let (_, lines) = mpsc::channel();
         let mut agent = Self { child, shown, lines };
         agent.wait_for_programs()?;
@@ -146,10 +143,7 @@ impl Agent {
             thread::sleep(TICK);
         }
         self.child.kill()?;
-        bail!(
-            "{} had to be killed: it did not end within {PATIENCE:?}",
-            self.shown
-        )
+        bail!("{} had to be killed: it did not end within {PATIENCE:?}", self.shown)
     }
 }
 

@@ -69,17 +69,12 @@ pub(crate) fn agent(workspace: &Workspace, profile: Profile) -> Result<PathBuf> 
 /// `cargo SUBCOMMAND` for the kernel side, with all that says what is built for what.
 pub(crate) fn bpf_cargo(workspace: &Workspace, bpf: &Bpf, cargo: &Path, subcommand: &str) -> Result<Command> {
     let mut cargo = caller::command(cargo)?;
-    cargo
-        .current_dir(&workspace.root)
-        .args([subcommand, "--package", "procwatch-ebpf"]);
+    cargo.current_dir(&workspace.root).args([subcommand, "--package", "procwatch-ebpf"]);
     cargo.args(["--release", "--target", BPF_TARGET, "-Z", "build-std=core"]);
     cargo.env("CARGO_TARGET_DIR", workspace.bpf_target());
     cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags(bpf)?);
     // Named outright, or the first rustc on PATH would be taken. A wrapper of it knows nothing of this one.
-    cargo
-        .env("RUSTC", &bpf.compiler.rustc)
-        .env_remove("RUSTC_WRAPPER")
-        .env_remove("RUSTUP_TOOLCHAIN");
+    cargo.env("RUSTC", &bpf.compiler.rustc).env_remove("RUSTC_WRAPPER").env_remove("RUSTUP_TOOLCHAIN");
     // `build-std` is unstable; this lets a stable compiler do it.
     cargo.env("RUSTC_BOOTSTRAP", "1");
     cargo.env("LD_LIBRARY_PATH", &bpf.llvm);
@@ -99,10 +94,7 @@ fn rustflags(bpf: &Bpf) -> Result<String> {
 /// The copy's time tells the agent's build script which sources it was built from. When cargo had nothing to do the
 /// copy stays untouched, so that the agent is not built again.
 fn publish(workspace: &Workspace) -> Result<()> {
-    let linked = workspace
-        .bpf_target()
-        .join(BPF_TARGET)
-        .join("release/procwatch-ebpf");
+    let linked = workspace.bpf_target().join(BPF_TARGET).join("release/procwatch-ebpf");
     let object = workspace.bpf_object();
     let linked_at = fs::metadata(&linked).and_then(|metadata| metadata.modified());
     let linked_at = linked_at.with_context(|| format!("no kernel programs in {}", linked.display()))?;

@@ -27,10 +27,7 @@ fn sudo_user() -> Result<Option<User>> {
     let Some(uid) = env::var("SUDO_UID").ok().filter(|_| is_root()) else {
         return Ok(None);
     };
-    let uid = Uid::from_raw(
-        uid.parse()
-            .with_context(|| format!("SUDO_UID is {uid:?}, not a number"))?,
-    );
+    let uid = Uid::from_raw(uid.parse().with_context(|| format!("SUDO_UID is {uid:?}, not a number"))?);
     if uid.is_root() {
         return Ok(None);
     }
@@ -41,11 +38,7 @@ fn sudo_user() -> Result<Option<User>> {
 pub(crate) fn command(program: impl Into<OsString>) -> Result<Command> {
     let mut command = Command::new(program.into());
     if let Some(user) = sudo_user()? {
-        command
-            .uid(user.uid.as_raw())
-            .gid(user.gid.as_raw())
-            .env("HOME", &user.dir)
-            .env("USER", &user.name);
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).env("HOME", &user.dir).env("USER", &user.name);
         // Inherited root paths would be of no use to that user.
         command.env_remove("CARGO_HOME").env_remove("RUSTUP_HOME");
     }
@@ -55,9 +48,7 @@ pub(crate) fn command(program: impl Into<OsString>) -> Result<Command> {
 /// The cargo that started this task, running as the person who called.
 pub(crate) fn cargo(workspace: &Workspace) -> Result<Command> {
     let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))?;
-    cargo
-        .current_dir(&workspace.root)
-        .env("CARGO_BUILD_TARGET_DIR", &workspace.target);
+    cargo.current_dir(&workspace.root).env("CARGO_BUILD_TARGET_DIR", &workspace.target);
     Ok(cargo)
 }
 

@@ -10,21 +10,12 @@ use crate::{
 };
 
 /// Packages with a compiler and the sources of `core`, the first of each being the compiler.
-const PACKAGES: [&[&str]; 2] = [
-    &["rustc-web", "cargo-web", "rust-web-llvm", "rust-web-src"],
-    &["rustc", "cargo", "rust-src"],
-];
+const PACKAGES: [&[&str]; 2] =
+    [&["rustc-web", "cargo-web", "rust-web-llvm", "rust-web-src"], &["rustc", "cargo", "rust-src"]];
 
 /// How rustup gets its nightly together with the sources.
-const GET_NIGHTLY: [&str; 7] = [
-    "toolchain",
-    "install",
-    "nightly",
-    "--profile",
-    "minimal",
-    "--component",
-    "rust-src",
-];
+const GET_NIGHTLY: [&str; 7] =
+    ["toolchain", "install", "nightly", "--profile", "minimal", "--component", "rust-src"];
 
 /// How rustup gets the sources for the nightly that it has.
 const GET_SOURCES: [&str; 5] = ["component", "add", "rust-src", "--toolchain", "nightly"];
@@ -42,18 +33,9 @@ enum Step {
 
 /// What to try, in this order, on a machine without a usable compiler.
 fn steps(found: &Toolchains, apt: Option<Apt>) -> Vec<Step> {
-    let nightly = if found.nightly.is_some() {
-        Step::Sources
-    } else {
-        Step::Nightly
-    };
+    let nightly = if found.nightly.is_some() { Step::Sources } else { Step::Nightly };
     let packages = apt.filter(|apt| apt.may_install()).map(Step::Packages);
-    found
-        .rustup
-        .then_some(nightly)
-        .into_iter()
-        .chain(packages)
-        .collect()
+    found.rustup.then_some(nightly).into_iter().chain(packages).collect()
 }
 
 /// Why there is no compiler and what to type, when all [`steps`] are done.
@@ -70,16 +52,8 @@ pub(crate) fn refusal(found: &Toolchains, apt: Option<Apt>) -> Refusal {
 
 /// What a person types to get a complete nightly.
 pub(crate) fn rustup_command(found: &Toolchains) -> String {
-    let words = if found.nightly.is_some() {
-        GET_SOURCES.join(" ")
-    } else {
-        GET_NIGHTLY.join(" ")
-    };
-    let hint = if found.rustup {
-        ""
-    } else {
-        "   # rustup is at https://rustup.rs"
-    };
+    let words = if found.nightly.is_some() { GET_SOURCES.join(" ") } else { GET_NIGHTLY.join(" ") };
+    let hint = if found.rustup { "" } else { "   # rustup is at https://rustup.rs" };
     format!("rustup {words}{hint}")
 }
 
@@ -87,10 +61,7 @@ pub(crate) fn rustup_command(found: &Toolchains) -> String {
 pub(crate) fn install(found: &Toolchains) -> Toolchains {
     for step in steps(found, Apt::probe()) {
         if let Err(error) = execute(&step) {
-            say(&format!(
-                "that did not work: {}",
-                exec::gist(&format!("{error:#}"))
-            ));
+            say(&format!("that did not work: {}", exec::gist(&format!("{error:#}"))));
         }
         let found = Toolchains::probe();
         if found.usable().is_some() {
@@ -132,10 +103,7 @@ fn install_packages(apt: Apt) -> Result<()> {
         let (major, minor) = toolchain::minimum();
         anyhow::bail!("apt has no rustc {major}.{minor} or newer");
     };
-    say(&format!(
-        "{} → apt (the kernel programs need `core` built for BPF; ~30 s)",
-        packages.join(" ")
-    ));
+    say(&format!("{} → apt (the kernel programs need `core` built for BPF; ~30 s)", packages.join(" ")));
     apt.install(packages)
 }
 
@@ -151,32 +119,18 @@ mod tests {
     use super::*;
     use crate::{packages::Privilege, toolchain::tests::toolchain};
 
-    const ROOT: Apt = Apt {
-        privilege: Privilege::Root,
-    };
-    const NOBODY: Apt = Apt {
-        privilege: Privilege::Nothing,
-    };
+    const ROOT: Apt = Apt { privilege: Privilege::Root };
+    const NOBODY: Apt = Apt { privilege: Privilege::Nothing };
 
     fn machine(rustup: bool, nightly: bool) -> Toolchains {
         let nightly = nightly.then(|| toolchain("nightly", (1, 97), false));
-        Toolchains {
-            rustup,
-            nightly,
-            ..Toolchains::default()
-        }
+        Toolchains { rustup, nightly, ..Toolchains::default() }
     }
 
     #[test]
     fn rustup_is_tried_before_packages() {
-        assert_eq!(
-            steps(&machine(true, true), Some(ROOT)),
-            [Step::Sources, Step::Packages(ROOT)]
-        );
-        assert_eq!(
-            steps(&machine(true, false), Some(ROOT)),
-            [Step::Nightly, Step::Packages(ROOT)]
-        );
+        assert_eq!(steps(&machine(true, true), Some(ROOT)), [Step::Sources, Step::Packages(ROOT)]);
+        assert_eq!(steps(&machine(true, false), Some(ROOT)), [Step::Nightly, Step::Packages(ROOT)]);
         assert_eq!(steps(&machine(false, false), Some(ROOT)), [Step::Packages(ROOT)]);
     }
 
@@ -199,31 +153,18 @@ mod tests {
         let nightly = "rustup toolchain install nightly --profile minimal --component rust-src";
         assert_eq!(command(machine(true, false), None), nightly);
         assert!(command(machine(false, false), None).starts_with(nightly));
-        assert!(
-            refusal(&machine(false, false), None)
-                .to_string()
-                .contains("type this")
-        );
+        assert!(refusal(&machine(false, false), None).to_string().contains("type this"));
     }
 
     #[test]
     fn the_first_packages_with_a_new_enough_compiler_are_chosen() {
         let with = |versions: &'static [(&str, (u32, u32))]| {
             choose_packages(|package| {
-                versions
-                    .iter()
-                    .find(|(name, _)| *name == package)
-                    .map(|(_, version)| *version)
+                versions.iter().find(|(name, _)| *name == package).map(|(_, version)| *version)
             })
         };
-        assert_eq!(
-            with(&[("rustc-web", (1, 96)), ("rustc", (1, 63))]),
-            Some(PACKAGES[0])
-        );
-        assert_eq!(
-            with(&[("rustc-web", (1, 85)), ("rustc", (1, 97))]),
-            Some(PACKAGES[1])
-        );
+        assert_eq!(with(&[("rustc-web", (1, 96)), ("rustc", (1, 63))]), Some(PACKAGES[0]));
+        assert_eq!(with(&[("rustc-web", (1, 85)), ("rustc", (1, 97))]), Some(PACKAGES[1]));
         assert_eq!(with(&[("rustc-web", (1, 85)), ("rustc", (1, 63))]), None);
         assert_eq!(with(&[]), None);
     }

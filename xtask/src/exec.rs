@@ -10,9 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 /// Runs `command` with this terminal's streams and expects it to succeed.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {}", show(command)))?;
+    let status = command.status().with_context(|| format!("cannot start {}", show(command)))?;
     if !status.success() {
         bail!("{} failed ({status})", show(command));
     }
@@ -47,25 +45,14 @@ pub(crate) fn replace(command: &mut Command) -> anyhow::Error {
 
 /// Runs `command` and keeps what it writes.
 fn output(command: &mut Command) -> Result<Output> {
-    command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start {}", show(command)))
+    command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {}", show(command)))
 }
 
 /// The one line that matters of what a failed program wrote: its first error, else its last line.
 pub(crate) fn gist(text: &str) -> &str {
-    let is_error = |line: &&str| {
-        ["error", "E: ", "fatal"]
-            .iter()
-            .any(|start| line.starts_with(start))
-    };
+    let is_error = |line: &&str| ["error", "E: ", "fatal"].iter().any(|start| line.starts_with(start));
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines
-        .clone()
-        .find(is_error)
-        .or_else(|| lines.next_back())
-        .unwrap_or_default()
+    lines.clone().find(is_error).or_else(|| lines.next_back()).unwrap_or_default()
 }
 
 /// The command as a person would type it, without its folder and its environment.
@@ -83,9 +70,7 @@ mod tests {
 
     #[test]
     fn failure_names_the_command_and_its_words() {
-        let error = read(Command::new("/bin/cat").arg("/no/such/file"))
-            .unwrap_err()
-            .to_string();
+        let error = read(Command::new("/bin/cat").arg("/no/such/file")).unwrap_err().to_string();
         assert!(error.starts_with("`cat /no/such/file` failed"), "{error}");
         assert!(error.contains("No such file"), "{error}");
     }

@@ -41,9 +41,7 @@ fn clippy_kernel_side(workspace: &Workspace, bpf: &Bpf) -> Result<()> {
     let clippy = tools::clippy(&bpf.compiler)?;
     let mut command = build::bpf_cargo(workspace, bpf, &clippy, "clippy")?;
     // Started by its path, because `cargo clippy` would look for rustup's first; it calls this cargo in turn.
-    command
-        .env("CARGO", &bpf.compiler.cargo)
-        .args(["--", "-D", "warnings"]);
+    command.env("CARGO", &bpf.compiler.cargo).args(["--", "-D", "warnings"]);
     exec::run(&mut command)
 }
 
@@ -51,21 +49,12 @@ fn clippy_kernel_side(workspace: &Workspace, bpf: &Bpf) -> Result<()> {
 fn deny(workspace: &Workspace) -> Result<()> {
     let deny = tools::cargo_deny(workspace)?;
     let command = |words: &[&str]| -> Result<Command> { deny_command(workspace, &deny, words) };
-    exec::run(&mut command(&[
-        "check",
-        "--hide-inclusion-graph",
-        "bans",
-        "licenses",
-        "sources",
-    ])?)?;
+    exec::run(&mut command(&["check", "--hide-inclusion-graph", "bans", "licenses", "sources"])?)?;
     // Known faults of dependencies are a matter of this very day, so they come over the network or not at all.
     match exec::read(&mut command(&["fetch", "db"])?) {
-        Ok(_) => exec::run(&mut command(&[
-            "check",
-            "--hide-inclusion-graph",
-            "--disable-fetch",
-            "advisories",
-        ])?),
+        Ok(_) => {
+            exec::run(&mut command(&["check", "--hide-inclusion-graph", "--disable-fetch", "advisories"])?)
+        }
         Err(error) => {
             eprintln!("SKIPPED advisories: {}", exec::gist(&error.to_string()));
             Ok(())
@@ -76,9 +65,6 @@ fn deny(workspace: &Workspace) -> Result<()> {
 /// cargo-deny, as the person who called.
 fn deny_command(workspace: &Workspace, deny: &Path, words: &[&str]) -> Result<Command> {
     let mut command = caller::command(deny)?;
-    command
-        .current_dir(&workspace.root)
-        .args(["--workspace", "--locked"])
-        .args(words);
+    command.current_dir(&workspace.root).args(["--workspace", "--locked"]).args(words);
     Ok(command)
 }

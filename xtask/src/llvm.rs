@@ -42,17 +42,9 @@ fn rust_library(lib: &Path, wanted: u32) -> Option<PathBuf> {
 /// The system's LLVM that is nearest to `wanted` from above.
 fn system_library(wanted: u32) -> Option<PathBuf> {
     let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
-    let libraries = [
-        Path::new(&multiarch),
-        Path::new("/usr/lib64"),
-        Path::new("/usr/lib"),
-    ]
-    .into_iter()
-    .flat_map(|dir| {
-        names(dir)
-            .into_iter()
-            .map(move |name| (major(&name), dir.join(&name)))
-    });
+    let libraries = [Path::new(&multiarch), Path::new("/usr/lib64"), Path::new("/usr/lib")]
+        .into_iter()
+        .flat_map(|dir| names(dir).into_iter().map(move |name| (major(&name), dir.join(&name))));
     let new_enough = libraries.filter_map(|(major, path)| Some((major.filter(|it| *it >= wanted)?, path)));
     new_enough.min().map(|(_, path)| path)
 }
@@ -76,9 +68,7 @@ fn link_alone(workspace: &Workspace, library: &Path) -> Result<PathBuf> {
 /// The file names in `dir`, none when it cannot be read.
 fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect()
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// The major version in the file name of an LLVM library: `libLLVM-22-rust-1.95.0-stable.so`, `libLLVM.so.22.1`.
@@ -120,17 +110,11 @@ mod tests {
     #[test]
     fn a_link_folder_holds_one_library_and_follows_changes() {
         let dir = tempfile::tempdir().unwrap();
-        let workspace = Workspace {
-            root: dir.path().into(),
-            target: dir.path().join("target"),
-        };
+        let workspace = Workspace { root: dir.path().into(), target: dir.path().join("target") };
         for library in ["/lib/libLLVM.so.22.1", "/lib/libLLVM.so.23.1"] {
             let folder = link_alone(&workspace, Path::new(library)).unwrap();
             assert_eq!(names(&folder), ["libLLVM.so"]);
-            assert_eq!(
-                fs::read_link(folder.join("libLLVM.so")).unwrap(),
-                Path::new(library)
-            );
+            assert_eq!(fs::read_link(folder.join("libLLVM.so")).unwrap(), Path::new(library));
         }
     }
 }

@@ -77,11 +77,7 @@ impl Operation {
 /// A load that is to be started: it waits for, or ends with, its standard input.
 pub(crate) fn command(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(env::current_exe().context("cannot find this program")?);
-    command
-        .arg0(NAME)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
+    command.arg0(NAME).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
     Ok(command)
 }
 
@@ -188,10 +184,7 @@ fn fork_and_wait() -> Result<()> {
         }
         ForkResult::Parent { child } => {
             let status = waitpid(child, None)?;
-            ensure!(
-                matches!(status, WaitStatus::Exited(_, 0)),
-                "a child ended with {status:?}"
-            );
+            ensure!(matches!(status, WaitStatus::Exited(_, 0)), "a child ended with {status:?}");
             Ok(())
         }
     }

@@ -45,12 +45,7 @@ impl Apt {
 
     /// Installs `packages` without any that they merely recommend.
     pub(crate) fn install(self, packages: &[&str]) -> Result<()> {
-        exec::read(
-            self.apt_get()
-                .args(["install", "--no-install-recommends"])
-                .args(packages),
-        )
-        .map(drop)
+        exec::read(self.apt_get().args(["install", "--no-install-recommends"]).args(packages)).map(drop)
     }
 
     /// Fetches the lists of packages.
@@ -75,15 +70,8 @@ impl Apt {
 
     /// What a person types to get `packages`.
     pub(crate) fn command_line(self, packages: &[&str]) -> String {
-        let sudo = if self.privilege == Privilege::Root {
-            ""
-        } else {
-            "sudo "
-        };
-        format!(
-            "{sudo}apt-get install --no-install-recommends {}",
-            packages.join(" ")
-        )
+        let sudo = if self.privilege == Privilege::Root { "" } else { "sudo " };
+        format!("{sudo}apt-get install --no-install-recommends {}", packages.join(" "))
     }
 }
 
@@ -94,9 +82,7 @@ pub(crate) fn candidate(package: &str) -> Option<(u32, u32)> {
 
 /// Reads the output of `apt-cache policy`.
 fn parse_candidate(policy: &str) -> Option<(u32, u32)> {
-    let version = policy
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Candidate: "))?;
+    let version = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: "))?;
     toolchain::parse_release(version)
 }
 
@@ -109,23 +95,14 @@ mod tests {
         let policy =
             "rustc-web:\n  Installed: (none)\n  Candidate: 1.96.0+dfsg1-1~deb12u2\n  Version table:\n";
         assert_eq!(parse_candidate(policy), Some((1, 96)));
-        assert_eq!(
-            parse_candidate("x:\n  Installed: (none)\n  Candidate: (none)\n"),
-            None
-        );
+        assert_eq!(parse_candidate("x:\n  Installed: (none)\n  Candidate: (none)\n"), None);
         assert_eq!(parse_candidate(""), None);
     }
 
     #[test]
     fn command_line_has_sudo_only_where_it_is_needed() {
         let line = |privilege| Apt { privilege }.command_line(&["gcc", "python3"]);
-        assert_eq!(
-            line(Privilege::Root),
-            "apt-get install --no-install-recommends gcc python3"
-        );
-        assert_eq!(
-            line(Privilege::Nothing),
-            "sudo apt-get install --no-install-recommends gcc python3"
-        );
+        assert_eq!(line(Privilege::Root), "apt-get install --no-install-recommends gcc python3");
+        assert_eq!(line(Privilege::Nothing), "sudo apt-get install --no-install-recommends gcc python3");
     }
 }

@@ -21,10 +21,7 @@ impl Skip {
         for line in log.lines().filter(|line| !line.trim().is_empty()) {
             // A test's name is a path with `::` in it: only a colon before a space ends it.
             let (name, reason) = line.split_once(": ").unwrap_or((line, "no reason given"));
-            let skip = Self {
-                name: name.trim().to_owned(),
-                reason: reason.trim().to_owned(),
-            };
+            let skip = Self { name: name.trim().to_owned(), reason: reason.trim().to_owned() };
             if !skips.contains(&skip) {
                 skips.push(skip);
             }
@@ -34,10 +31,7 @@ impl Skip {
 
     /// A whole program of tests that could not run.
     pub(crate) fn program(name: &str, reason: String) -> Self {
-        Self {
-            name: name.to_owned(),
-            reason,
-        }
+        Self { name: name.to_owned(), reason }
     }
 
     /// Whether CI puts up with it.
@@ -128,32 +122,17 @@ mod tests {
         counts.add(OUTPUT);
         counts.add(OUTPUT);
         counts.add("no result at all");
-        assert_eq!(
-            counts,
-            Counts {
-                passed: 6,
-                failed: 2,
-                ignored: 4
-            }
-        );
+        assert_eq!(counts, Counts { passed: 6, failed: 2, ignored: 4 });
     }
 
     #[test]
     fn skipped_tests_do_not_count_as_passed() {
-        let counts = Counts {
-            passed: 3,
-            ..Counts::default()
-        };
+        let counts = Counts { passed: 3, ..Counts::default() };
         let skips = Skip::parse_log("hold: [needs-lsm] no bpf LSM\n\nhold: [needs-lsm] no bpf LSM\n");
         let summary = "\n2 live tests passed, 1 skipped\nSKIPPED hold: [needs-lsm] no bpf LSM\n";
         assert_eq!(counts.summary(&skips), summary);
         assert_eq!(
-            Counts {
-                failed: 1,
-                ignored: 2,
-                ..counts
-            }
-            .summary(&[]),
+            Counts { failed: 1, ignored: 2, ..counts }.summary(&[]),
             "\n3 live tests passed, 0 skipped, 1 failed, 2 ignored\n"
         );
     }

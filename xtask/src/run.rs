@@ -13,7 +13,5 @@ use crate::{
 /// Builds the agent and becomes `procwatch SUBCOMMAND ARGUMENTS` as root.
 pub(crate) fn run(workspace: &Workspace, subcommand: &str, arguments: &[String]) -> Result<Infallible> {
     let agent = build::run(workspace, Profile::Release)?;
-    Err(exec::replace(
-        caller::as_root(&agent)?.arg(subcommand).args(arguments),
-    ))
+    Err(exec::replace(caller::as_root(&agent)?.arg(subcommand).args(arguments)))
 }

@@ -26,11 +26,7 @@ pub(crate) struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}; type this, then try again:\n  {}",
-            self.missing, self.command
-        )
+        write!(f, "{}; type this, then try again:\n  {}", self.missing, self.command)
     }
 }
 
@@ -64,19 +60,9 @@ pub(crate) fn bpf(workspace: &Workspace) -> Result<Bpf> {
     let linker = tools::bpf_linker(workspace)?;
     let Some(llvm) = llvm::library_folder(workspace, &compiler, &found)? else {
         let wanted = compiler.version.llvm;
-        let missing = format!(
-            "bpf-linker needs libLLVM {wanted} or newer to read what {} writes",
-            compiler.name
-        );
-        return Err(Refusal {
-            missing,
-            command: compiler::rustup_command(&found),
-        }
-        .into());
+        let missing =
+            format!("bpf-linker needs libLLVM {wanted} or newer to read what {} writes", compiler.name);
+        return Err(Refusal { missing, command: compiler::rustup_command(&found) }.into());
     };
-    Ok(Bpf {
-        compiler,
-        linker,
-        llvm,
-    })
+    Ok(Bpf { compiler, linker, llvm })
 }

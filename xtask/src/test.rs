@@ -41,21 +41,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if !options.live {
         unit(workspace, options.filter.as_deref())?;
     }
-    if options.unit {
-        Ok(())
-    } else {
-        live(workspace, options.filter.as_deref(), !options.no_vm)
-    }
+    if options.unit { Ok(()) } else { live(workspace, options.filter.as_deref(), !options.no_vm) }
 }
 
 /// Runs the unit tests of the workspace's default members and those of the live tests' own tools.
 fn unit(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     exec::run(caller::cargo(workspace)?.arg("test").args(filter))?;
-    exec::run(
-        caller::cargo(workspace)?
-            .args(["test", "--package", "procwatch-tests", "--lib"])
-            .args(filter),
-    )
+    exec::run(caller::cargo(workspace)?.args(["test", "--package", "procwatch-tests", "--lib"]).args(filter))
 }
 
 /// Runs the live tests, all of them even when one fails, and tells how many passed and which could not run.
@@ -68,9 +60,8 @@ fn live(workspace: &Workspace, filter: Option<&str>, in_vm: bool) -> Result<()> 
     fs::write(&skip_log, "").with_context(|| format!("cannot empty {}", skip_log.display()))?;
     let mut counts = Counts::default();
     let mut failed = Vec::new();
-    let (for_guest, here): (Vec<_>, Vec<_>) = programs
-        .into_iter()
-        .partition(|program| in_vm && vm::is_for_guest(program));
+    let (for_guest, here): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(|program| in_vm && vm::is_for_guest(program));
     for program in &here {
         let mut command = live_command(workspace, program, &agent, &skip_log)?;
         let (succeeded, output) = run_and_listen(command.args(filter))?;
@@ -84,11 +75,7 @@ fn live(workspace: &Workspace, filter: Option<&str>, in_vm: bool) -> Result<()> 
         let outcome = vm::run_default(workspace, &for_guest, &agent, filter)?;
         counts.merge(&outcome.counts);
         skips.extend(outcome.skips);
-        failed.extend(
-            outcome
-                .failure
-                .map(|failure| format!("in a virtual machine: {failure}")),
-        );
+        failed.extend(outcome.failure.map(|failure| format!("in a virtual machine: {failure}")));
     }
     caller::hand_over(&workspace.target)?;
     io::stdout().write_all(counts.summary(&skips).as_bytes())?;
@@ -116,9 +103,7 @@ pub(crate) struct TestProgram {
 pub(crate) fn test_programs(workspace: &Workspace) -> Result<Vec<TestProgram>> {
     let mut cargo = caller::cargo(workspace)?;
     cargo.args(["test", "--package", "procwatch-tests", "--test", "*", "--no-run"]);
-    cargo
-        .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit());
+    cargo.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     if fs::read_dir(workspace.root.join("tests/tests")).is_err() {
         return Ok(Vec::new());
     }
@@ -131,10 +116,7 @@ fn test_program(message: &str) -> Option<TestProgram> {
     let message: serde_json::Value = serde_json::from_str(message).ok()?;
     let is_test = message["profile"]["test"].as_bool()? && message["target"]["kind"][0] == "test";
     let name = message["target"]["name"].as_str().filter(|_| is_test)?.to_owned();
-    Some(TestProgram {
-        name,
-        path: message["executable"].as_str()?.into(),
-    })
+    Some(TestProgram { name, path: message["executable"].as_str()?.into() })
 }
 
 /// The command that runs one program of live tests as root.
@@ -147,13 +129,8 @@ fn live_command(workspace: &Workspace, program: &TestProgram, agent: &Path, skip
     };
     // By `env`, because sudo lets no variables through by itself.
     let mut command = caller::as_root(Path::new("env"))?;
-    command
-        .arg(variable("PROCWATCH_BIN", agent))
-        .arg(variable("PROCWATCH_SKIP_LOG", skips));
-    command
-        .arg(&program.path)
-        .arg("--test-threads=1")
-        .current_dir(workspace.root.join("tests"));
+    command.arg(variable("PROCWATCH_BIN", agent)).arg(variable("PROCWATCH_SKIP_LOG", skips));
+    command.arg(&program.path).arg("--test-threads=1").current_dir(workspace.root.join("tests"));
     Ok(command)
 }
 
@@ -164,10 +141,7 @@ fn run_and_listen(command: &mut Command) -> Result<(bool, String)> {
         .spawn()
         .with_context(|| format!("cannot start {}", exec::show(command)))?;
     let mut output = Vec::new();
-    let mut pipe = child
-        .stdout
-        .take()
-        .context("the pipe of a test program is gone")?;
+    let mut pipe = child.stdout.take().context("the pipe of a test program is gone")?;
     let mut chunk = [0; 4096];
     loop {
         let length = pipe.read(&mut chunk)?;
@@ -178,10 +152,7 @@ fn run_and_listen(command: &mut Command) -> Result<(bool, String)> {
         io::stdout().write_all(&chunk[..length])?;
         io::stdout().flush()?;
     }
-    Ok((
-        child.wait()?.success(),
-        String::from_utf8_lossy(&output).into_owned(),
-    ))
+    Ok((child.wait()?.success(), String::from_utf8_lossy(&output).into_owned()))
 }
 
 #[cfg(test)]
@@ -197,10 +168,7 @@ mod tests {
             )
         };
         let program = test_program(&message("test", r#""/t/stream-1""#)).unwrap();
-        assert_eq!(
-            (program.name.as_str(), program.path.as_path()),
-            ("stream", Path::new("/t/stream-1"))
-        );
+        assert_eq!((program.name.as_str(), program.path.as_path()), ("stream", Path::new("/t/stream-1")));
         assert!(test_program(&message("lib", r#""/t/lib-1""#)).is_none());
         assert!(test_program(&message("test", "null")).is_none());
         assert!(test_program(r#"{"reason":"build-finished","success":true}"#).is_none());
@@ -209,10 +177,7 @@ mod tests {
 
     #[test]
     fn output_is_kept_and_failure_is_told() {
-        assert_eq!(
-            run_and_listen(Command::new("printf").arg("")).unwrap(),
-            (true, String::new())
-        );
+        assert_eq!(run_and_listen(Command::new("printf").arg("")).unwrap(), (true, String::new()));
         assert!(!run_and_listen(&mut Command::new("false")).unwrap().0);
     }
 }

@@ -47,14 +47,7 @@ impl Toolchain {
         let sysroot = exec::read(Command::new(&rustc).args(["--print", "sysroot"])).ok()?;
         let lib = Path::new(sysroot.trim()).join("lib");
         let has_sources = lib.join("rustlib/src/rust/library/core/Cargo.toml").is_file();
-        Some(Self {
-            name: name.to_owned(),
-            cargo,
-            rustc,
-            lib,
-            version,
-            has_sources,
-        })
+        Some(Self { name: name.to_owned(), cargo, rustc, lib, version, has_sources })
     }
 
     /// Whether it is rustup's nightly.
@@ -97,21 +90,12 @@ impl Toolchains {
             .filter_map(|dir| Toolchain::probe(&format!("the compiler in {}", dir.display()), dir))
             .collect();
         let current = current_bin().and_then(|bin| Toolchain::probe("the agent's toolchain", &bin));
-        Self {
-            rustup: folders.iter().any(|dir| dir.join("rustup").exists()),
-            nightly,
-            others,
-            current,
-        }
+        Self { rustup: folders.iter().any(|dir| dir.join("rustup").exists()), nightly, others, current }
     }
 
     /// The best one that can build the kernel side.
     pub(crate) fn usable(&self) -> Option<&Toolchain> {
-        self.nightly
-            .iter()
-            .chain(&self.others)
-            .chain(&self.current)
-            .find(|toolchain| toolchain.is_usable())
+        self.nightly.iter().chain(&self.others).chain(&self.current).find(|toolchain| toolchain.is_usable())
     }
 }
 
@@ -172,13 +156,7 @@ pub(crate) mod tests {
     fn version_is_read_from_verbose_output() {
         let text = "rustc 1.97.0-nightly (e50aa6fba 2026-05-19)\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\n\
                     release: 1.97.0-nightly\nLLVM version: 22.1.4\n";
-        assert_eq!(
-            parse_version(text),
-            Some(Version {
-                rust: (1, 97),
-                llvm: 22
-            })
-        );
+        assert_eq!(parse_version(text), Some(Version { rust: (1, 97), llvm: 22 }));
         assert_eq!(parse_version("rustc 1.97.0"), None);
     }
 
@@ -191,14 +169,7 @@ pub(crate) mod tests {
         let path = PathBuf::from("/none");
         let version = Version { rust, llvm: 22 };
         let (cargo, rustc) = (path.clone(), path.clone());
-        Toolchain {
-            name: name.to_owned(),
-            cargo,
-            rustc,
-            lib: path,
-            version,
-            has_sources,
-        }
+        Toolchain { name: name.to_owned(), cargo, rustc, lib: path, version, has_sources }
     }
 
     #[test]
@@ -206,10 +177,7 @@ pub(crate) mod tests {
         let mut found = Toolchains {
             rustup: true,
             nightly: Some(toolchain("nightly", (1, 97), true)),
-            others: vec![
-                toolchain("old", (1, 85), true),
-                toolchain("debian", (1, 96), true),
-            ],
+            others: vec![toolchain("old", (1, 85), true), toolchain("debian", (1, 96), true)],
             current: Some(toolchain("stable", (1, 95), true)),
         };
         assert_eq!(found.usable().unwrap().name, "nightly");

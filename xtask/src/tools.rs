@@ -23,25 +23,13 @@ const TEST_PROGRAMS: [(&str, &[&str]); 2] = [("cc", &["gcc", "libc6-dev"]), ("py
 
 /// Finds or builds the linker of the kernel programs.
 pub(crate) fn bpf_linker(workspace: &Workspace) -> Result<PathBuf> {
-    built(
-        workspace,
-        "bpf-linker",
-        BPF_LINKER,
-        "links the kernel programs; ~40 s",
-        &[],
-    )
+    built(workspace, "bpf-linker", BPF_LINKER, "links the kernel programs; ~40 s", &[])
 }
 
 /// Finds or builds the checker of licences and sources.
 pub(crate) fn cargo_deny(workspace: &Workspace) -> Result<PathBuf> {
     let options = ["--no-default-features"];
-    built(
-        workspace,
-        "cargo-deny",
-        CARGO_DENY,
-        "checks licences and sources; ~60 s",
-        &options,
-    )
+    built(workspace, "cargo-deny", CARGO_DENY, "checks licences and sources; ~60 s", &options)
 }
 
 /// A tool of the target folder, built there when this version of it is not there yet.
@@ -54,28 +42,13 @@ fn built(workspace: &Workspace, name: &str, version: &str, why: &str, options: &
     }
     say(&format!("{name} {version} → target/tools ({why})"));
     let mut cargo = caller::cargo(workspace)?;
-    cargo
-        .args([
-            "install",
-            "--quiet",
-            "--locked",
-            "--force",
-            "--version",
-            version,
-            name,
-        ])
-        .args(options);
+    cargo.args(["install", "--quiet", "--locked", "--force", "--version", version, name]).args(options);
     cargo.arg("--root").arg(workspace.tools());
     // Not in the workspace's own folder, where it would wait for another cargo, nor kept: it is large.
     let build = workspace.tools().join("build");
     cargo.env("CARGO_TARGET_DIR", &build);
     // They work for a second at a time: what counts is how long building them takes.
-    for (key, value) in [
-        ("OPT_LEVEL", "0"),
-        ("LTO", "off"),
-        ("CODEGEN_UNITS", "64"),
-        ("DEBUG", "0"),
-    ] {
+    for (key, value) in [("OPT_LEVEL", "0"), ("LTO", "off"), ("CODEGEN_UNITS", "64"), ("DEBUG", "0")] {
         cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
     }
     exec::run(&mut cargo)?;
@@ -89,19 +62,13 @@ pub(crate) fn test_programs() -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    install(
-        Apt::probe(),
-        &packages,
-        "the tests compile and start small programs",
-    )
+    install(Apt::probe(), &packages, "the tests compile and start small programs")
 }
 
 /// The packages of the [`TEST_PROGRAMS`] that are not there.
 fn missing_packages(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
     let missing = TEST_PROGRAMS.iter().filter(|(program, _)| !is_there(program));
-    missing
-        .flat_map(|(_, packages)| packages.iter().copied())
-        .collect()
+    missing.flat_map(|(_, packages)| packages.iter().copied()).collect()
 }
 
 /// Whether a program of this name can be started.
@@ -129,11 +96,7 @@ pub(crate) fn clippy(compiler: &Toolchain) -> Result<PathBuf> {
 /// The distribution's package with the clippy of its own compiler.
 fn clippy_package(compiler: &Toolchain) -> &'static str {
     let packaged_as_web = exec::succeeds(Command::new("dpkg-query").arg("--show").arg("rustc-web"));
-    if packaged_as_web && compiler.cargo.starts_with("/usr/bin") {
-        "rust-web-clippy"
-    } else {
-        "rust-clippy"
-    }
+    if packaged_as_web && compiler.cargo.starts_with("/usr/bin") { "rust-web-clippy" } else { "rust-clippy" }
 }
 
 /// Installs packages, or says what to type where that is not allowed.
@@ -174,14 +137,9 @@ mod tests {
 
     #[test]
     fn without_the_right_to_install_there_is_a_command_to_type() {
-        let apt = Apt {
-            privilege: Privilege::Nothing,
-        };
+        let apt = Apt { privilege: Privilege::Nothing };
         let refusal = refusal(Some(apt), &["python3"], "tests start it");
-        assert_eq!(
-            refusal.command,
-            "sudo apt-get install --no-install-recommends python3"
-        );
+        assert_eq!(refusal.command, "sudo apt-get install --no-install-recommends python3");
         assert_eq!(refusal.missing, "not here: python3 (tests start it)");
     }
 }

@@ -19,10 +19,7 @@ impl Workspace {
     /// Finds the checkout that this xtask was built from.
     pub(crate) fn locate() -> Result<Self> {
         let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = manifest_dir
-            .parent()
-            .context("xtask has no parent folder")?
-            .to_path_buf();
+        let root = manifest_dir.parent().context("xtask has no parent folder")?.to_path_buf();
         anyhow::ensure!(
             root.join("Cargo.toml").is_file(),
             "{} is no longer a checkout of procwatch; run `cargo xtask` in one",

@@ -56,15 +56,7 @@ impl Guard {
         placer.arm(&mut kernel)?;
         arm_levels(&mut kernel, &config.levels)?;
         let levels = Levels::new(config.levels.clone());
-        Ok(Self {
-            kernel,
-            urgent,
-            levels,
-            placer,
-            report,
-            table: ProcessTable::new(),
-            lost: 0,
-        })
+        Ok(Self { kernel, urgent, levels, placer, report, table: ProcessTable::new(), lost: 0 })
     }
 
     /// Where it reports to.
@@ -112,8 +104,7 @@ impl Guard {
             }
         }
         let mut later = Vec::new();
-        self.placer
-            .look_around(&mut self.kernel, &mut self.urgent, &mut self.report, &mut later)?;
+        self.placer.look_around(&mut self.kernel, &mut self.urgent, &mut self.report, &mut later)?;
         self.handle(later)
     }
 
@@ -140,8 +131,7 @@ impl Guard {
         if lost == self.lost {
             return Ok(());
         }
-        self.report
-            .loss(Ring::Urgent, None, lost.saturating_sub(self.lost), lost)?;
+        self.report.loss(Ring::Urgent, None, lost.saturating_sub(self.lost), lost)?;
         self.lost = lost;
         self.look_around()
     }
@@ -151,13 +141,7 @@ impl Guard {
     /// # Errors
     /// When the output fails.
     pub async fn stop(mut self) -> Result<(), AgentError> {
-        let Stats {
-            urgent,
-            user_reads_failed,
-            kernel_reads_failed,
-            state_full,
-            ..
-        } = self.kernel.stats()?;
+        let Stats { urgent, user_reads_failed, kernel_reads_failed, state_full, .. } = self.kernel.stats()?;
         let message = format!(
             "{} urgent records, {} lost; {user_reads_failed} argv unread, {kernel_reads_failed} names unread, \
              {state_full} times a state map was full; {} lines unread",
@@ -182,13 +166,7 @@ impl Guard {
                     Decision::Cleared(event) => self.report.event(event, None)?,
                     Decision::Place(place) => {
                         let mut later = Vec::new();
-                        let Self {
-                            kernel,
-                            urgent,
-                            placer,
-                            report,
-                            ..
-                        } = self;
+                        let Self { kernel, urgent, placer, report, .. } = self;
                         placer.place(&place, kernel, urgent, report, &mut later)?;
                         waiting.extend(later);
                     }

@@ -52,10 +52,7 @@ pub enum AgentError {
 impl AgentError {
     /// For `map_err`: names what failed.
     pub fn io<E: Into<std::io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
-        move |source| Self::Io {
-            what,
-            source: source.into(),
-        }
+        move |source| Self::Io { what, source: source.into() }
     }
 }
 
@@ -64,9 +61,5 @@ impl AgentError {
 /// # Errors
 /// [`AgentError::NotRoot`].
 pub fn require_root(command: &'static str) -> Result<(), AgentError> {
-    if nix::unistd::geteuid().is_root() {
-        Ok(())
-    } else {
-        Err(AgentError::NotRoot(command))
-    }
+    if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(AgentError::NotRoot(command)) }
 }

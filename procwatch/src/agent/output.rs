@@ -58,11 +58,7 @@ impl Output {
     /// Standard output. Must be called within a tokio runtime.
     pub fn new() -> Self {
         let (queue, batches) = mpsc::channel(QUEUE);
-        Self {
-            waiting: Lines::default(),
-            queue,
-            writer: Some(tokio::spawn(write(batches))),
-        }
+        Self { waiting: Lines::default(), queue, writer: Some(tokio::spawn(write(batches))) }
     }
 
     /// For the sink.

@@ -59,25 +59,12 @@ impl Placer {
             .place
             .iter()
             .map(|rule| {
-                let from = rule
-                    .from
-                    .iter()
-                    .map(|from| find(rule, from))
-                    .collect::<Result<_, _>>()?;
-                Ok(Rule {
-                    written: rule.clone(),
-                    target: find(rule, &rule.slice)?,
-                    from,
-                })
+                let from = rule.from.iter().map(|from| find(rule, from)).collect::<Result<_, _>>()?;
+                Ok(Rule { written: rule.clone(), target: find(rule, &rule.slice)?, from })
             })
             .collect::<Result<Vec<_>, AgentError>>()?;
         let placement = Placement::new(rules.iter().map(|rule| rule.written.uid));
-        Ok(Self {
-            mode: config.mode,
-            rules,
-            placement,
-            backend,
-        })
+        Ok(Self { mode: config.mode, rules, placement, backend })
     }
 
     /// Tells the kernel programs where each uid belongs.
@@ -90,13 +77,7 @@ impl Placer {
             for (slot, source) in from.iter_mut().zip(&rule.from) {
                 *slot = cell(source);
             }
-            kernel.place(
-                rule.written.uid,
-                PlaceCell {
-                    target: cell(&rule.target),
-                    from,
-                },
-            )?;
+            kernel.place(rule.written.uid, PlaceCell { target: cell(&rule.target), from })?;
         }
         let count = self.rules.len() as u32;
         Ok(kernel.steer(|control| control.place_rules = count)?)
@@ -124,15 +105,9 @@ impl Placer {
         }
         let outcome = self.carry_out(place, urgent, report, later);
         let moved = matches!(outcome.result, Outcoming::Verified | Outcoming::Unverified);
-        let still_outside = if moved {
-            Some(self.sweep(place.rule, kernel, urgent, report, later)?)
-        } else {
-            None
-        };
-        report.now_record(Body::Outcome(Outcome {
-            still_outside,
-            ..outcome
-        }))
+        let still_outside =
+            if moved { Some(self.sweep(place.rule, kernel, urgent, report, later)?) } else { None };
+        report.now_record(Body::Outcome(Outcome { still_outside, ..outcome }))
     }
 
     /// Looks for processes that are outside already, and treats each like one that was just seen.
@@ -274,11 +249,7 @@ impl Placer {
         report: &mut Reporter,
     ) -> Result<Vec<Place>, AgentError> {
         let time = report.now();
-        let Rule {
-            written,
-            target,
-            from,
-        } = &self.rules[rule];
+        let Rule { written, target, from } = &self.rules[rule];
         let picture = kernel.picture()?;
         Ok(picture
             .iter()
@@ -300,22 +271,14 @@ impl Placer {
 }
 
 fn cell(cgroup: &ResolvedCgroup) -> CgroupCell {
-    CgroupCell {
-        id: cgroup.id,
-        depth: cgroup.depth,
-        pad: 0,
-    }
+    CgroupCell { id: cgroup.id, depth: cgroup.depth, pad: 0 }
 }
 
 fn proof(event: &Event) -> Option<Proof> {
     let EventBody::Moved(attach) = &event.body else {
         return None;
     };
-    Some(Proof {
-        time: event.time,
-        process: event.subject.key(),
-        path: attach.path.clone(),
-    })
+    Some(Proof { time: event.time, process: event.subject.key(), path: attach.path.clone() })
 }
 
 /// In `from` and not in `target`. A cgroup that is gone by now is nobody's place.
@@ -328,9 +291,7 @@ fn is_outside(
     let Some(path) = report.converter.cgroups.path(subject.cgroup_id) else {
         return false;
     };
-    let Some(path) = std::str::from_utf8(path.as_bytes())
-        .ok()
-        .and_then(|path| CgroupPath::parse(path).ok())
+    let Some(path) = std::str::from_utf8(path.as_bytes()).ok().and_then(|path| CgroupPath::parse(path).ok())
     else {
         return false;
     };

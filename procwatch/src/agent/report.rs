@@ -68,10 +68,7 @@ impl Reporter {
     /// # Errors
     /// What the kernel says, but for a closed pipe.
     pub async fn flush(&mut self) -> Result<Reader, AgentError> {
-        self.output
-            .flush()
-            .await
-            .map_err(AgentError::io("standard output"))
+        self.output.flush().await.map_err(AgentError::io("standard output"))
     }
 
     /// Waits until nobody reads any more. Cancel safe.
@@ -79,10 +76,7 @@ impl Reporter {
     /// # Errors
     /// As for [`Self::flush`].
     pub async fn ended(&mut self) -> Result<Reader, AgentError> {
-        self.output
-            .ended()
-            .await
-            .map_err(AgentError::io("standard output"))
+        self.output.ended().await.map_err(AgentError::io("standard output"))
     }
 
     /// Whether there is anything to write out.
@@ -94,10 +88,7 @@ impl Reporter {
     pub fn shed(&mut self) {
         if self.is_full() {
             self.shed += self.output.shed();
-            tracing::warn!(
-                lines = self.shed,
-                "standard output is not read; lines were dropped"
-            );
+            tracing::warn!(lines = self.shed, "standard output is not read; lines were dropped");
         }
     }
 
@@ -111,10 +102,7 @@ impl Reporter {
     /// # Errors
     /// As for [`Self::flush`].
     pub async fn finish(self) -> Result<(), AgentError> {
-        self.output
-            .finish()
-            .await
-            .map_err(AgentError::io("standard output"))
+        self.output.finish().await.map_err(AgentError::io("standard output"))
     }
 
     /// An event of the stream.
@@ -122,13 +110,7 @@ impl Reporter {
     /// # Errors
     /// When it cannot be encoded.
     pub fn event(&mut self, event: Event, lineage: Option<Vec<Ancestor>>) -> Result<(), AgentError> {
-        self.counted(
-            event,
-            Extra {
-                lineage,
-                ..Extra::default()
-            },
-        )
+        self.counted(event, Extra { lineage, ..Extra::default() })
     }
 
     /// A process at a level. Its executable is looked up now, while it lives.
@@ -172,13 +154,7 @@ impl Reporter {
             Ring::Stream => "a larger --ring-kib, fewer --kind, or a faster reader",
             Ring::Urgent => "the state is repaired from the kernel's task iterator",
         };
-        self.now_record(Body::Loss(Loss {
-            ring,
-            cpu,
-            lost,
-            lost_total,
-            hint: hint.to_owned(),
-        }))
+        self.now_record(Body::Loss(Loss { ring, cpu, lost, lost_total, hint: hint.to_owned() }))
     }
 
     /// The agent's own state.
@@ -186,10 +162,7 @@ impl Reporter {
     /// # Errors
     /// When it cannot be encoded.
     pub fn health(&mut self, topic: HealthTopic, message: impl Into<String>) -> Result<(), AgentError> {
-        self.now_record(Body::Health(Health {
-            topic,
-            message: message.into(),
-        }))
+        self.now_record(Body::Health(Health { topic, message: message.into() }))
     }
 
     /// Something that is so now.
@@ -206,8 +179,6 @@ impl Reporter {
     /// # Errors
     /// When it cannot be encoded.
     pub fn write(&mut self, record: &Record) -> Result<(), AgentError> {
-        self.sink
-            .write(record)
-            .map_err(AgentError::io("encoding a record"))
+        self.sink.write(record).map_err(AgentError::io("encoding a record"))
     }
 }

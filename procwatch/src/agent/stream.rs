@@ -115,8 +115,7 @@ impl Stream {
             let subjects = self.subjects()?;
             self.table.insert(ProcessTable::new()).add_picture(&subjects);
         }
-        self.report
-            .health(HealthTopic::Armed, "armed: what happens from now on is shown")
+        self.report.health(HealthTopic::Armed, "armed: what happens from now on is shown")
     }
 
     fn limit_in_kernel(&mut self, cgroup: Option<&ResolvedCgroup>) -> Result<(), AgentError> {
@@ -128,13 +127,7 @@ impl Stream {
             pids: filter.pids().collect(),
         })?;
         if let Some(ResolvedCgroup { id, depth, .. }) = cgroup {
-            self.kernel.steer(|control| {
-                control.cgroup = CgroupCell {
-                    id: *id,
-                    depth: *depth,
-                    pad: 0,
-                }
-            })?;
+            self.kernel.steer(|control| control.cgroup = CgroupCell { id: *id, depth: *depth, pad: 0 })?;
         }
         Ok(())
     }
@@ -214,8 +207,7 @@ impl Stream {
             return Ok(());
         }
         let seconds = self.begun.elapsed().as_secs_f64();
-        self.kernel
-            .steer(|control| (control.stream_kinds, control.urgent) = (0, 0))?;
+        self.kernel.steer(|control| (control.stream_kinds, control.urgent) = (0, 0))?;
         let patience = Instant::now() + PATIENCE;
         while self.look()? == Look::Interrupted {
             // Nobody may be reading; the end is not put off for that.
@@ -239,12 +231,7 @@ impl Stream {
             }
         }
         let events = self.report.events();
-        Ok(Summary {
-            events,
-            lost,
-            seconds,
-            per_second: events as f64 / seconds,
-        })
+        Ok(Summary { events, lost, seconds, per_second: events as f64 / seconds })
     }
 
     /// Takes what both rings hold, as far as the output can take it.
@@ -298,11 +285,7 @@ impl Stream {
 
     fn show(&mut self, event: Event) -> Result<(), AgentError> {
         let wanted = self.filter.matches(&event, &mut self.report.converter.cgroups);
-        let lineage = self
-            .table
-            .as_ref()
-            .filter(|_| wanted)
-            .map(|table| table.lineage(&event.subject));
+        let lineage = self.table.as_ref().filter(|_| wanted).map(|table| table.lineage(&event.subject));
         if let Some(table) = &mut self.table {
             table.apply(&event);
         }

@@ -50,11 +50,7 @@ impl CgroupNames {
     /// # Errors
     /// When the mount point cannot be opened.
     pub fn new(mount: &Mount) -> io::Result<Self> {
-        Ok(Self {
-            point: mount.point.clone(),
-            root: File::open(&mount.point)?,
-            known: HashMap::new(),
-        })
+        Ok(Self { point: mount.point.clone(), root: File::open(&mount.point)?, known: HashMap::new() })
     }
 
     /// The path of a cgroup below the root of the hierarchy; `/` is the root. `None` when it is gone and was not
@@ -81,11 +77,7 @@ impl CgroupNames {
     }
 
     fn open(&self, id: u64) -> io::Result<OwnedFd> {
-        let mut handle = KernfsHandle {
-            bytes: size_of::<u64>() as libc::c_uint,
-            kind: FILEID_KERNFS,
-            id,
-        };
+        let mut handle = KernfsHandle { bytes: size_of::<u64>() as libc::c_uint, kind: FILEID_KERNFS, id };
         let pointer = (&raw mut handle).cast::<libc::file_handle>();
         // SAFETY: `pointer` is to a live value that begins like `struct file_handle` and is followed by as many bytes
         // as its first field says; the kernel only reads it. `root` is open for as long as `self` lives.
@@ -153,26 +145,14 @@ mod tests {
         }
         let mount = Mount::find().unwrap();
         let mut names = CgroupNames::new(&mount).unwrap();
-        assert_eq!(
-            names
-                .path(fs::metadata(&mount.point).unwrap().ino())
-                .unwrap()
-                .to_string(),
-            "/"
-        );
+        assert_eq!(names.path(fs::metadata(&mount.point).unwrap().ino()).unwrap().to_string(), "/");
 
         let kept = Throwaway::new(&mount, "pw-kept (deleted)");
         let path = names.path(kept.id()).unwrap().to_string();
         assert!(path.starts_with("/pw-kept (deleted)-"), "{path}");
         let odd = Throwaway(kept.0.join("x (deleted)"));
         fs::create_dir(&odd.0).unwrap();
-        assert!(
-            names
-                .path(odd.id())
-                .unwrap()
-                .to_string()
-                .ends_with("/x (deleted)")
-        );
+        assert!(names.path(odd.id()).unwrap().to_string().ends_with("/x (deleted)"));
 
         let gone = Throwaway::new(&mount, "pw-gone");
         let id = gone.id();
@@ -184,9 +164,6 @@ mod tests {
         let asked = Throwaway::new(&mount, "pw-asked");
         let (id, before) = (asked.id(), names.path(asked.id()));
         drop(asked);
-        assert!(
-            before.is_some() && names.path(id) == before,
-            "what was known stays known"
-        );
+        assert!(before.is_some() && names.path(id) == before, "what was known stays known");
     }
 }

@@ -75,10 +75,7 @@ impl Mount {
         let text = fs::read(MOUNTINFO).map_err(MountError::List)?;
         let chosen = choose(&text).ok_or(MountError::None)?;
         let root_id = fs::metadata(&chosen.point)
-            .map_err(|source| MountError::Unreadable {
-                point: chosen.point.clone(),
-                source,
-            })?
+            .map_err(|source| MountError::Unreadable { point: chosen.point.clone(), source })?
             .ino();
         let has = |option: &str| chosen.options.iter().any(|set| set == option);
         Ok(Self {
@@ -171,20 +168,14 @@ mod tests {
     fn pure_hybrid_and_none() {
         assert_eq!(point_of(PURE).unwrap(), "/sys/fs/cgroup");
         assert_eq!(point_of(HYBRID).unwrap(), "/sys/fs/cgroup/unified");
-        assert_eq!(
-            point_of(b"23 1 254:0 / / rw,relatime - ext4 /dev/root rw\n"),
-            None
-        );
+        assert_eq!(point_of(b"23 1 254:0 / / rw,relatime - ext4 /dev/root rw\n"), None);
         assert_eq!(point_of(b""), None);
     }
 
     #[test]
     fn options_are_those_of_the_hierarchy() {
         let found = choose(PURE).unwrap();
-        assert_eq!(
-            found.options,
-            ["rw", "nsdelegate", "memory_recursiveprot", "favordynmods"]
-        );
+        assert_eq!(found.options, ["rw", "nsdelegate", "memory_recursiveprot", "favordynmods"]);
     }
 
     #[test]
@@ -198,14 +189,8 @@ mod tests {
         let part = "1 2 0:3 /docker/x /sys/fs/cgroup rw - cgroup2 none rw\n";
         let elsewhere = "1 2 0:3 / /mnt/cg rw - cgroup2 none rw\n";
         let usual = "1 2 0:3 / /sys/fs/cgroup rw - cgroup2 none rw\n";
-        assert_eq!(
-            point_of(format!("{part}{elsewhere}").as_bytes()).unwrap(),
-            "/mnt/cg"
-        );
-        assert_eq!(
-            point_of(format!("{part}{elsewhere}{usual}").as_bytes()).unwrap(),
-            "/sys/fs/cgroup"
-        );
+        assert_eq!(point_of(format!("{part}{elsewhere}").as_bytes()).unwrap(), "/mnt/cg");
+        assert_eq!(point_of(format!("{part}{elsewhere}{usual}").as_bytes()).unwrap(), "/sys/fs/cgroup");
         assert_eq!(choose(part.as_bytes()).unwrap().root, Path::new("/docker/x"));
     }
 

@@ -72,11 +72,7 @@ impl CgroupPath {
 
     /// How many steps below the root it is; 0 for the root.
     pub fn depth(&self) -> u32 {
-        if self.0.is_empty() {
-            0
-        } else {
-            self.0.split('/').count() as u32
-        }
+        if self.0.is_empty() { 0 } else { self.0.split('/').count() as u32 }
     }
 
     /// The cgroup of that name in this one. `name` is one of ours: it has no `/` and is no `.` or `..`.
@@ -130,15 +126,9 @@ impl SliceRef {
             return Err(PathError::Empty);
         }
         if text.starts_with('/') {
-            return Ok(Self {
-                unit: None,
-                path: CgroupPath::parse(text)?,
-            });
+            return Ok(Self { unit: None, path: CgroupPath::parse(text)? });
         }
-        Ok(Self {
-            unit: Some(text.to_owned()),
-            path: expand(text)?,
-        })
+        Ok(Self { unit: Some(text.to_owned()), path: expand(text)? })
     }
 
     /// Where it is below the root of the hierarchy.
@@ -173,10 +163,7 @@ fn expand(unit: &str) -> Result<CgroupPath, PathError> {
     if unit.len() > MAX_NAME {
         return Err(PathError::Long(unit.len()));
     }
-    if !stem
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\".contains(&byte))
-    {
+    if !stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\".contains(&byte)) {
         return refuse("only letters, digits and \":-_.\\\" are allowed");
     }
     if stem.split('-').any(str::is_empty) {
@@ -189,9 +176,8 @@ fn expand(unit: &str) -> Result<CgroupPath, PathError> {
 
 /// The directory of a slice. systemd puts `_` before names that the kernel could take for files of its own.
 fn directory_of(stem: &str) -> String {
-    const KERNEL: [&str; 9] = [
-        "blkio.", "cgroup.", "cpu.", "cpuacct.", "cpuset.", "devices.", "io.", "memory.", "pids.",
-    ];
+    const KERNEL: [&str; 9] =
+        ["blkio.", "cgroup.", "cpu.", "cpuacct.", "cpuset.", "devices.", "io.", "memory.", "pids."];
     let name = format!("{stem}.slice");
     let collides = name.starts_with(['_', '.']) || KERNEL.iter().any(|prefix| name.starts_with(prefix));
     if collides { format!("_{name}") } else { name }
@@ -247,24 +233,15 @@ mod tests {
     #[test]
     fn lengths_are_the_kernels() {
         assert!(SliceRef::parse(&format!("/{}", "x".repeat(255))).is_ok());
-        assert_eq!(
-            SliceRef::parse(&format!("/{}", "x".repeat(256))),
-            Err(PathError::Long(257))
-        );
+        assert_eq!(SliceRef::parse(&format!("/{}", "x".repeat(256))), Err(PathError::Long(257)));
         assert_eq!(SliceRef::parse(&"/xx".repeat(1366)), Err(PathError::Long(4098)));
-        assert_eq!(
-            SliceRef::parse(&format!("{}.slice", "x".repeat(250))),
-            Err(PathError::Long(256))
-        );
+        assert_eq!(SliceRef::parse(&format!("{}.slice", "x".repeat(250))), Err(PathError::Long(256)));
     }
 
     #[test]
     fn depth_and_below() {
         let path = |text| CgroupPath::parse(text).unwrap();
-        assert_eq!(
-            [path("/").depth(), path("/a").depth(), path("/a/b").depth()],
-            [0, 1, 2]
-        );
+        assert_eq!([path("/").depth(), path("/a").depth(), path("/a/b").depth()], [0, 1, 2]);
         assert!(path("/a/b").is_below(&path("/a")) && path("/a").is_below(&CgroupPath::root()));
         assert!(!path("/a").is_below(&path("/a")) && !path("/ab").is_below(&path("/a")));
         assert!(!path("/a").is_below(&path("/a/b")));

@@ -73,25 +73,16 @@ pub fn resolve(mount: &Mount, slice: &SliceRef) -> Result<ResolvedCgroup, Resolv
     }
     let looked_at = mount.point.join(slice.path().relative());
     match fs::symlink_metadata(&looked_at) {
-        Ok(found) if found.is_dir() => Ok(ResolvedCgroup {
-            path: slice.path().clone(),
-            id: found.ino(),
-            depth: slice.path().depth(),
-        }),
-        Ok(_) => Err(ResolveError::File {
-            slice: slice.to_string(),
-            looked_at,
-        }),
+        Ok(found) if found.is_dir() => {
+            Ok(ResolvedCgroup { path: slice.path().clone(), id: found.ino(), depth: slice.path().depth() })
+        }
+        Ok(_) => Err(ResolveError::File { slice: slice.to_string(), looked_at }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ResolveError::Missing {
             slice: slice.to_string(),
             remedy: remedy(slice, systemd_runs(), &looked_at),
             looked_at,
         }),
-        Err(source) => Err(ResolveError::Unreadable {
-            slice: slice.to_string(),
-            looked_at,
-            source,
-        }),
+        Err(source) => Err(ResolveError::Unreadable { slice: slice.to_string(), looked_at, source }),
     }
 }
 
@@ -101,10 +92,7 @@ fn remedy(slice: &SliceRef, systemd: bool, looked_at: &Path) -> String {
             format!("it exists while that user is logged in, or: systemctl start {unit}")
         }
         Some(unit) if systemd => format!("to start it: systemctl start {unit}"),
-        _ => format!(
-            "create it first: mkdir -p {}",
-            escape(looked_at.as_os_str().as_encoded_bytes())
-        ),
+        _ => format!("create it first: mkdir -p {}", escape(looked_at.as_os_str().as_encoded_bytes())),
     }
 }
 
@@ -130,15 +118,9 @@ mod tests {
         fs::create_dir_all(&directory).unwrap();
         let slice = SliceRef::parse("user-1003.slice").unwrap();
         let found = resolve(&mount(tree.path()), &slice).unwrap();
-        assert_eq!(
-            (found.id, found.depth),
-            (fs::metadata(&directory).unwrap().ino(), 2)
-        );
+        assert_eq!((found.id, found.depth), (fs::metadata(&directory).unwrap().ino(), 2));
         let root = resolve(&mount(tree.path()), &SliceRef::parse("-.slice").unwrap()).unwrap();
-        assert_eq!(
-            (root.id, root.depth),
-            (fs::metadata(tree.path()).unwrap().ino(), 0)
-        );
+        assert_eq!((root.id, root.depth), (fs::metadata(tree.path()).unwrap().ino(), 0));
     }
 
     #[test]
@@ -146,15 +128,8 @@ mod tests {
         let tree = tempfile::tempdir().unwrap();
         let slice = SliceRef::parse("user-1003.slice").unwrap();
         let error = resolve(&mount(tree.path()), &slice).unwrap_err().to_string();
-        let path = tree
-            .path()
-            .join("user.slice/user-1003.slice")
-            .display()
-            .to_string();
-        assert!(
-            error.starts_with("user-1003.slice: ") && error.contains(&path),
-            "{error}"
-        );
+        let path = tree.path().join("user.slice/user-1003.slice").display().to_string();
+        assert!(error.starts_with("user-1003.slice: ") && error.contains(&path), "{error}");
         let hint = |text, systemd| remedy(&SliceRef::parse(text).unwrap(), systemd, Path::new("/cg/x"));
         assert!(hint("user-1003.slice", true).ends_with("systemctl start user-1003.slice"));
         assert!(hint("user-1003.slice", false).ends_with("mkdir -p /cg/x"));

@@ -75,13 +75,7 @@ impl Report {
             Verdict::Good
         };
         let of_config = config.as_ref().map_or(Verdict::Good, ConfigReport::verdict);
-        Self {
-            version: env!("CARGO_PKG_VERSION"),
-            host,
-            features,
-            config,
-            verdict: verdict.max(of_config),
-        }
+        Self { version: env!("CARGO_PKG_VERSION"), host, features, config, verdict: verdict.max(of_config) }
     }
 }
 
@@ -117,24 +111,11 @@ mod tests {
     use crate::feature::{Need, State};
 
     fn feature(need: Need, state: State) -> Feature {
-        Feature {
-            name: "x",
-            need,
-            state,
-            detail: "seen".to_owned(),
-            cost: "much",
-        }
+        Feature { name: "x", need, state, detail: "seen".to_owned(), cost: "much" }
     }
 
     fn report(features: Vec<Feature>, config: Option<ConfigReport>) -> Report {
-        Report::new(
-            Host {
-                kernel: "6.1".to_owned(),
-                cpus: 2,
-            },
-            features,
-            config,
-        )
+        Report::new(Host { kernel: "6.1".to_owned(), cpus: 2 }, features, config)
     }
 
     #[test]
@@ -147,31 +128,17 @@ mod tests {
             (Need::Optional, State::Partly, Verdict::Loss),
             (Need::Comfort, State::No, Verdict::Good),
         ] {
-            assert_eq!(
-                report(vec![feature(need, state)], None).verdict,
-                verdict,
-                "{need:?} {state:?}"
-            );
+            assert_eq!(report(vec![feature(need, state)], None).verdict, verdict, "{need:?} {state:?}");
         }
         let bad = ConfigReport::make(Some("/no/such/file.toml".as_ref()));
-        assert_eq!(
-            report(vec![feature(Need::Optional, State::No)], bad).verdict,
-            Verdict::Bad
-        );
+        assert_eq!(report(vec![feature(Need::Optional, State::No)], bad).verdict, Verdict::Bad);
     }
 
     #[test]
     fn the_table_is_aligned_and_says_what_an_absence_costs() {
         let mut out = Vec::new();
-        let lost = Feature {
-            name: "trampolines",
-            ..feature(Need::Optional, State::No)
-        };
-        table::write(
-            &mut out,
-            &report(vec![feature(Need::Required, State::Yes), lost], None),
-        )
-        .unwrap();
+        let lost = Feature { name: "trampolines", ..feature(Need::Optional, State::No) };
+        table::write(&mut out, &report(vec![feature(Need::Required, State::Yes), lost], None)).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(

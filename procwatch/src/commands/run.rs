@@ -75,9 +75,7 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let _lock = AgentLock::take(AGENT_LOCK.as_ref())?;
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
     let report = Reporter::new(Format::of(args.json, false), &mount)?;
-    let kernel = Kernel::load(Setup {
-        stream_bytes: UNUSED_STREAM_BYTES,
-    })?;
+    let kernel = Kernel::load(Setup { stream_bytes: UNUSED_STREAM_BYTES })?;
     let unavailable = kernel.unavailable().to_vec();
 
     let mut guard = Guard::arm(kernel, &config, placer, report)?;
@@ -103,13 +101,6 @@ fn describe(config: &Config) -> String {
         Mode::Enforce => "enforce",
     };
     let rules: Vec<&str> = config.place.iter().map(|rule| rule.described.as_str()).collect();
-    let place = if rules.is_empty() {
-        "none".to_owned()
-    } else {
-        rules.join(", ")
-    };
-    format!(
-        "thread levels {}; placement {place}; mode {mode}",
-        levels.join(" ")
-    )
+    let place = if rules.is_empty() { "none".to_owned() } else { rules.join(", ") };
+    format!("thread levels {}; placement {place}; mode {mode}", levels.join(" "))
 }

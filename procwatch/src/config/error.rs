@@ -21,10 +21,7 @@ pub struct Location {
 impl Location {
     /// A place that is the whole file.
     pub fn of_file(file: &Path) -> Self {
-        Self {
-            file: file.to_owned(),
-            line: None,
-        }
+        Self { file: file.to_owned(), line: None }
     }
 }
 
@@ -66,9 +63,7 @@ impl fmt::Display for ConfigError {
 
 impl From<Problem> for ConfigError {
     fn from(problem: Problem) -> Self {
-        Self {
-            problems: vec![problem],
-        }
+        Self { problems: vec![problem] }
     }
 }
 

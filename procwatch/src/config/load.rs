@@ -56,11 +56,7 @@ pub fn system_users(name: &str) -> Result<Option<u32>, String> {
 fn default_files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     let main = folder.join("procwatch.toml");
     // A dangling link is there, and opening it will say what is wrong.
-    let mut files: Vec<PathBuf> = fs::symlink_metadata(&main)
-        .is_ok()
-        .then_some(main)
-        .into_iter()
-        .collect();
+    let mut files: Vec<PathBuf> = fs::symlink_metadata(&main).is_ok().then_some(main).into_iter().collect();
     let drop_ins = folder.join("procwatch.d");
     files.extend(drop_ins_in(&drop_ins).map_err(|error| of_file(&drop_ins, &error))?);
     Ok(files)
@@ -74,9 +70,7 @@ fn drop_ins_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
             files.push(path);
         }
@@ -86,10 +80,7 @@ fn drop_ins_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn layer(files: &[PathBuf], users: &UserLookup<'_>) -> Result<Config, ConfigError> {
-    let mut config = Config {
-        files: files.to_owned(),
-        ..Config::default()
-    };
+    let mut config = Config { files: files.to_owned(), ..Config::default() };
     let mut problems = Vec::new();
     for file in files {
         let parsed = read(file).map_err(|problem| vec![problem]);
@@ -98,11 +89,7 @@ fn layer(files: &[PathBuf], users: &UserLookup<'_>) -> Result<Config, ConfigErro
             Err(found) => problems.extend(found),
         }
     }
-    if problems.is_empty() {
-        Ok(config)
-    } else {
-        Err(ConfigError { problems })
-    }
+    if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
 }
 
 /// Lays one file over those before it. Two rules for one uid contradict each other, wherever they stand.
@@ -126,38 +113,25 @@ fn second_rule(rule: &PlaceRule, earlier: &PlaceRule) -> Problem {
     Problem {
         at: rule.location.clone(),
         field: field.to_owned(),
-        what: format!(
-            "a second rule for uid {}; the first is at {}, keep one",
-            rule.uid, earlier.location
-        ),
+        what: format!("a second rule for uid {}; the first is at {}, keep one", rule.uid, earlier.location),
     }
 }
 
 fn read(file: &Path) -> Result<String, Problem> {
     let mut bytes = Vec::new();
     let opened = File::open(file).and_then(|opened| {
-        if opened.metadata()?.is_dir() {
-            Err(io::ErrorKind::IsADirectory.into())
-        } else {
-            Ok(opened)
-        }
+        if opened.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(opened) }
     });
     opened
         .and_then(|opened| opened.take(MAX_FILE + 1).read_to_end(&mut bytes))
         .map_err(|error| of_file(file, &error))?;
     let problem = |line, what: &str| Problem {
-        at: Location {
-            file: file.to_owned(),
-            line,
-        },
+        at: Location { file: file.to_owned(), line },
         field: String::new(),
         what: what.to_owned(),
     };
     if bytes.len() as u64 > MAX_FILE {
-        return Err(problem(
-            None,
-            "is larger than 1 MiB; a configuration is a few lines",
-        ));
+        return Err(problem(None, "is larger than 1 MiB; a configuration is a few lines"));
     }
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -173,11 +147,7 @@ fn of_file(file: &Path, error: &io::Error) -> Problem {
         io::ErrorKind::PermissionDenied => "may not be read by this user; run as root".to_owned(),
         _ => format!("cannot be read: {error}"),
     };
-    Problem {
-        at: Location::of_file(file),
-        field: String::new(),
-        what,
-    }
+    Problem { at: Location::of_file(file), field: String::new(), what }
 }
 
 #[cfg(test)]
@@ -228,10 +198,7 @@ mod tests {
         ]);
         let config = load_from(folder.path(), &users).unwrap();
         assert_eq!((config.mode, config.levels), (Mode::Observe, vec![50]));
-        assert_eq!(
-            config.place.iter().map(|rule| rule.uid).collect::<Vec<_>>(),
-            [1, 2]
-        );
+        assert_eq!(config.place.iter().map(|rule| rule.uid).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(config.files.len(), 3);
         assert!(default_files_exist(folder.path()));
     }
@@ -247,10 +214,7 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
         assert!(lines[0].contains("1.toml:1: mod: unknown key"), "{text}");
-        assert!(
-            lines[1].contains("2.toml:2: place[1]: a second rule for uid 7; the first is at "),
-            "{text}"
-        );
+        assert!(lines[1].contains("2.toml:2: place[1]: a second rule for uid 7; the first is at "), "{text}");
         assert!(lines[1].contains("procwatch.toml:1, keep one"), "{text}");
     }
 

@@ -34,12 +34,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            mode: Mode::Observe,
-            levels: DEFAULT_LEVELS.to_vec(),
-            place: Vec::new(),
-            files: Vec::new(),
-        }
+        Self { mode: Mode::Observe, levels: DEFAULT_LEVELS.to_vec(), place: Vec::new(), files: Vec::new() }
     }
 }
 

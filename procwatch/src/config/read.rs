@@ -20,29 +20,18 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(super) fn new(file: &'a Path, text: &str) -> Self {
         let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self {
-            file,
-            lines: [0].into_iter().chain(breaks).collect(),
-            problems: Vec::new(),
-        }
+        Self { file, lines: [0].into_iter().chain(breaks).collect(), problems: Vec::new() }
     }
 
     pub(super) fn at(&self, span: &Range<usize>) -> Location {
         let line = self.lines.partition_point(|begin| *begin <= span.start);
-        Location {
-            file: self.file.to_owned(),
-            line: Some(line),
-        }
+        Location { file: self.file.to_owned(), line: Some(line) }
     }
 
     /// Notes a problem.
     pub(super) fn bad(&mut self, span: &Range<usize>, field: impl Into<String>, what: impl Into<String>) {
         let at = self.at(span);
-        self.problems.push(Problem {
-            at,
-            field: field.into(),
-            what: what.into(),
-        });
+        self.problems.push(Problem { at, field: field.into(), what: what.into() });
     }
 
     /// What was noted, by line, each once.
@@ -58,11 +47,7 @@ impl<'a> Reader<'a> {
             let name = key.get_ref();
             if !known.contains(&&**name) {
                 let advice = nearest(name, known).map(|near| format!("; did you mean \"{near}\"?"));
-                let what = format!(
-                    "unknown key{} (known: {})",
-                    advice.unwrap_or_default(),
-                    known.join(", ")
-                );
+                let what = format!("unknown key{} (known: {})", advice.unwrap_or_default(), known.join(", "));
                 self.bad(&key.span(), format!("{prefix}{}", cut(name)), what);
             }
         }
@@ -104,10 +89,7 @@ impl<'a> Reader<'a> {
         let fitting = number.and_then(|number| u32::try_from(number).ok());
         let found = fitting.filter(|number| (low..=high).contains(number));
         if found.is_none() {
-            let what = format!(
-                "{} is out of range; right is {low} to {high}",
-                cut(integer.as_str())
-            );
+            let what = format!("{} is out of range; right is {low} to {high}", cut(integer.as_str()));
             self.bad(&value.span(), field, what);
         }
         found
@@ -126,10 +108,7 @@ impl<'a> Reader<'a> {
             return None;
         };
         if list.is_empty() || list.len() > most {
-            let what = format!(
-                "has {} entries; 1 to {most} are possible, e.g. {example}",
-                list.len()
-            );
+            let what = format!("has {} entries; 1 to {most} are possible, e.g. {example}", list.len());
             self.bad(&value.span(), field, what);
             return None;
         }
@@ -143,11 +122,7 @@ impl<'a> Reader<'a> {
         name: &str,
     ) -> Vec<(Range<usize>, &'t DeTable<'i>)> {
         let Some(list) = value.get_ref().as_array() else {
-            self.wrong_type(
-                value,
-                name,
-                format_args!("a list of tables, each begun by [[{name}]]"),
-            );
+            self.wrong_type(value, name, format_args!("a list of tables, each begun by [[{name}]]"));
             return Vec::new();
         };
         let mut tables = Vec::new();
@@ -181,9 +156,7 @@ pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     if word.len() > 64 {
         return None;
     }
-    let near = known
-        .iter()
-        .map(|key| (strsim::damerau_levenshtein(&word.to_lowercase(), key), *key));
+    let near = known.iter().map(|key| (strsim::damerau_levenshtein(&word.to_lowercase(), key), *key));
     near.min_by_key(|(distance, _)| *distance)
         .filter(|(distance, key)| *distance <= 2.max(key.len() / 3) && *distance < key.len())
         .map(|(_, key)| key)

@@ -45,26 +45,13 @@ impl Layer {
         for error in &errors {
             let span = error.span().unwrap_or_default();
             let token = text.get(span.clone()).filter(|token| !token.trim().is_empty());
-            let near = token
-                .map(|token| format!(", at {}", quote(token)))
-                .unwrap_or_default();
-            reader.bad(
-                &span,
-                "",
-                format!("not TOML: {}{near}", escape(error.message().as_bytes())),
-            );
+            let near = token.map(|token| format!(", at {}", quote(token))).unwrap_or_default();
+            reader.bad(&span, "", format!("not TOML: {}{near}", escape(error.message().as_bytes())));
         }
-        let layer = if errors.is_empty() {
-            read_root(&mut reader, root.get_ref(), users)
-        } else {
-            Self::default()
-        };
+        let layer =
+            if errors.is_empty() { read_root(&mut reader, root.get_ref(), users) } else { Self::default() };
         let problems = reader.finish();
-        if problems.is_empty() {
-            Ok(layer)
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(layer) } else { Err(problems) }
     }
 }
 
@@ -73,10 +60,7 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, users: &UserLookup<'_>
     Layer {
         mode: root.get("mode").and_then(|value| read_mode(reader, value)),
         levels: root.get("threads").and_then(|value| read_threads(reader, value)),
-        place: root
-            .get("place")
-            .map(|value| read_places(reader, value, users))
-            .unwrap_or_default(),
+        place: root.get("place").map(|value| read_places(reader, value, users)).unwrap_or_default(),
     }
 }
 
@@ -115,11 +99,7 @@ fn read_threads(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option
         let field = format!("{prefix}levels");
         match table.get("levels") {
             Some(value) => levels = read_levels(reader, value, &field),
-            None => reader.bad(
-                &span,
-                field,
-                format!("missing; right is e.g. levels = {DEFAULT_LEVELS:?}"),
-            ),
+            None => reader.bad(&span, field, format!("missing; right is e.g. levels = {DEFAULT_LEVELS:?}")),
         }
     }
     levels
@@ -133,10 +113,7 @@ fn read_levels(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, field: &st
         levels.push(reader.number(entry, &field, (FLOOR_THREADS, MAX_THREADS)));
     }
     let good: Vec<u32> = levels.iter().copied().flatten().collect();
-    let fall = good
-        .iter()
-        .zip(good.iter().skip(1))
-        .find(|(low, high)| low >= high);
+    let fall = good.iter().zip(good.iter().skip(1)).find(|(low, high)| low >= high);
     if let Some((low, high)) = fall {
         let what = format!("{high} after {low} does not rise; each level must be above the one before it");
         reader.bad(&value.span(), field, what);
@@ -152,9 +129,7 @@ fn read_places(
 ) -> Vec<PlaceRule> {
     let tables = reader.tables(value, "place");
     let numbered = tables.into_iter().zip(1..);
-    numbered
-        .filter_map(|((span, table), number)| read_place(reader, &span, table, number, users))
-        .collect()
+    numbered.filter_map(|((span, table), number)| read_place(reader, &span, table, number, users)).collect()
 }
 
 fn read_place(
@@ -174,14 +149,7 @@ fn read_place(
         Some(user) => format!("{name} user={}", escape(user.as_bytes())),
         None => format!("{name} uid={uid}"),
     };
-    Some(PlaceRule {
-        uid,
-        user,
-        slice: slice?,
-        from: from?,
-        described,
-        location: reader.at(span),
-    })
+    Some(PlaceRule { uid, user, slice: slice?, from: from?, described, location: reader.at(span) })
 }
 
 /// Exactly one of `user` and `uid`, and not root.
@@ -210,20 +178,12 @@ fn read_who(
             return None;
         }
         (None, None) => {
-            reader.bad(
-                span,
-                name,
-                "has neither user nor uid; give one of them, e.g. user = \"aimgr\"",
-            );
+            reader.bad(span, name, "has neither user nor uid; give one of them, e.g. user = \"aimgr\"");
             return None;
         }
     };
     if found.0 == 0 {
-        reader.bad(
-            &value.span(),
-            field,
-            "is root; root is never placed, name a service user",
-        );
+        reader.bad(&value.span(), field, "is root; root is never placed, name a service user");
         return None;
     }
     Some(found)
@@ -237,11 +197,7 @@ fn find_user(
     users: &UserLookup<'_>,
 ) -> Option<u32> {
     // The system's look-up ends a name at a NUL, and would then find another user.
-    let found = if user.contains('\0') {
-        Ok(None)
-    } else {
-        users(user)
-    };
+    let found = if user.contains('\0') { Ok(None) } else { users(user) };
     let what = match found {
         Ok(Some(uid)) => return Some(uid),
         Ok(None) => match user.parse::<u32>() {
@@ -264,19 +220,13 @@ fn read_target(
     if let Some(value) = table.get("slice") {
         return read_slice(reader, value, &field);
     }
-    reader.bad(
-        span,
-        field,
-        format!("missing; right is e.g. slice = \"{EXAMPLE_SLICE}\""),
-    );
+    reader.bad(span, field, format!("missing; right is e.g. slice = \"{EXAMPLE_SLICE}\""));
     None
 }
 
 fn read_slice(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, field: &str) -> Option<SliceRef> {
     let text = reader.text(value, field, EXAMPLE_SLICE)?;
-    SliceRef::parse(text)
-        .map_err(|error| reader.bad(&value.span(), field, error.to_string()))
-        .ok()
+    SliceRef::parse(text).map_err(|error| reader.bad(&value.span(), field, error.to_string())).ok()
 }
 
 fn read_from(

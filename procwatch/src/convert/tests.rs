@@ -37,16 +37,8 @@ fn convert_subject(subject: Subject, body: Body, extra: Extra) -> Option<Value> 
         users: UserNames::with_look_up(|uid| (uid == 1000).then(|| Text::from("alice"))),
         cgroups: Paths,
     };
-    let event = Event {
-        time: BootTime(5_000),
-        cpu: 0,
-        seq: 0,
-        subject,
-        body,
-    };
-    converter
-        .record(event, extra)
-        .map(|record| serde_json::to_value(record).unwrap())
+    let event = Event { time: BootTime(5_000), cpu: 0, seq: 0, subject, body };
+    converter.record(event, extra).map(|record| serde_json::to_value(record).unwrap())
 }
 
 fn convert(body: Body) -> Value {
@@ -60,55 +52,30 @@ fn expected(more: Value) -> Value {
         "euid": 0, "user": "alice", "comm": "bash", "threads": 81, "start_ns": 1_000, "cgroup_id": 42,
         "cgroup": "/user.slice",
     });
-    let Value::Object(more) = more else {
-        panic!("{more}")
-    };
+    let Value::Object(more) = more else { panic!("{more}") };
     record.as_object_mut().unwrap().extend(more);
     record
 }
 
 fn level_change() -> LevelChange {
-    let argv = Argv {
-        args: vec!["python3".into(), "leak.py".into()],
-        cut_bytes: 3,
-    };
-    LevelChange {
-        level: 100,
-        index: 1,
-        argv: Some(argv),
-    }
+    let argv = Argv { args: vec!["python3".into(), "leak.py".into()], cut_bytes: 3 };
+    LevelChange { level: 100, index: 1, argv: Some(argv) }
 }
 
 #[test]
 fn creations() {
-    let creator = Creator {
-        pid: 50,
-        tid: 51,
-        clone_flags: 0,
-    };
+    let creator = Creator { pid: 50, tid: 51, clone_flags: 0 };
     assert_eq!(
         convert(Body::Fork(creator)),
         expected(json!({ "kind": "fork", "creator_pid": 50, "creator_tid": 51 }))
     );
-    assert_eq!(
-        convert(Body::Thread(creator)),
-        expected(json!({ "kind": "thread", "creator_tid": 51 }))
-    );
+    assert_eq!(convert(Body::Thread(creator)), expected(json!({ "kind": "thread", "creator_tid": 51 })));
 }
 
 #[test]
 fn execs() {
-    let exec = |argv| {
-        Body::Exec(event::Exec {
-            file: "/bin/ls".into(),
-            argv,
-            old_tid: 100,
-        })
-    };
-    let argv = Argv {
-        args: vec!["ls".into(), "a\x1bb".into()],
-        cut_bytes: 9,
-    };
+    let exec = |argv| Body::Exec(event::Exec { file: "/bin/ls".into(), argv, old_tid: 100 });
+    let argv = Argv { args: vec!["ls".into(), "a\x1bb".into()], cut_bytes: 9 };
     assert_eq!(
         convert(exec(Some(argv))),
         expected(json!({
@@ -123,15 +90,9 @@ fn execs() {
 
 #[test]
 fn ends() {
-    let code = event::Exit {
-        status: ExitStatus::Code(3),
-        lived_ns: 4_000,
-    };
+    let code = event::Exit { status: ExitStatus::Code(3), lived_ns: 4_000 };
     let number = NonZeroU32::new(11).unwrap();
-    let signal = event::Exit {
-        status: ExitStatus::Signal { number, core: true },
-        lived_ns: 4_000,
-    };
+    let signal = event::Exit { status: ExitStatus::Signal { number, core: true }, lived_ns: 4_000 };
     assert_eq!(
         convert(Body::Exit(code)),
         expected(json!({
@@ -148,22 +109,14 @@ fn ends() {
 
 #[test]
 fn changes_of_uid_and_cgroup() {
-    let change = UidChange {
-        old_uid: 0,
-        old_euid: 1,
-        trigger: Trigger::Uid,
-    };
+    let change = UidChange { old_uid: 0, old_euid: 1, trigger: Trigger::Uid };
     assert_eq!(
         convert(Body::Uid(change)),
         expected(json!({
             "kind": "uid", "old_uid": 0, "old_euid": 1, "seen_at": "credential-change",
         }))
     );
-    let attach = Attach {
-        mover_pid: 1,
-        mover_comm: Comm::default(),
-        path: "/elsewhere".into(),
-    };
+    let attach = Attach { mover_pid: 1, mover_comm: Comm::default(), path: "/elsewhere".into() };
     assert_eq!(
         convert(Body::Cgroup(attach)),
         expected(json!({ "kind": "cgroup", "cgroup": "/elsewhere", "mover_pid": 1, "mover_comm": "" }))
@@ -172,18 +125,10 @@ fn changes_of_uid_and_cgroup() {
 
 #[test]
 fn alerts() {
-    let ancestor = Ancestor {
-        pid: 50,
-        uid: 0,
-        comm: Comm::default(),
-    };
+    let ancestor = Ancestor { pid: 50, uid: 0, comm: Comm::default() };
     let extra = Extra {
         lineage: Some(vec![ancestor]),
-        alert: AlertExtra {
-            exe: Some("/usr/bin/python3".into()),
-            latency_ns: Some(85_000),
-            at_start: false,
-        },
+        alert: AlertExtra { exe: Some("/usr/bin/python3".into()), latency_ns: Some(85_000), at_start: false },
     };
     assert_eq!(
         convert_subject(subject(), Body::LevelCrossed(level_change()), extra).unwrap(),
@@ -202,10 +147,7 @@ fn a_level_is_cleared_by_fewer_threads_or_by_the_end() {
         convert(cleared.clone()),
         expected(json!({ "kind": "cleared", "severity": "warning", "level": 100, "ended": false }))
     );
-    let ended = Subject {
-        threads: 0,
-        ..subject()
-    };
+    let ended = Subject { threads: 0, ..subject() };
     assert_eq!(
         convert_subject(ended, cleared, Extra::default()).unwrap(),
         expected(json!({
@@ -216,17 +158,8 @@ fn a_level_is_cleared_by_fewer_threads_or_by_the_end() {
 
 #[test]
 fn placement_is_no_record_by_itself() {
-    let stray = Stray {
-        target_id: 1,
-        trigger: Trigger::Exec,
-        loginuid: None,
-        sessionid: None,
-    };
-    let attach = Attach {
-        mover_pid: 1,
-        mover_comm: Comm::default(),
-        path: "/".into(),
-    };
+    let stray = Stray { target_id: 1, trigger: Trigger::Exec, loginuid: None, sessionid: None };
+    let attach = Attach { mover_pid: 1, mover_comm: Comm::default(), path: "/".into() };
     for body in [Body::Stray(stray), Body::Moved(attach)] {
         assert_eq!(convert_subject(subject(), body, Extra::default()), None);
     }
@@ -234,16 +167,8 @@ fn placement_is_no_record_by_itself() {
 
 #[test]
 fn what_is_unknown_is_null() {
-    let stranger = Subject {
-        uid: 7,
-        cgroup_id: 1,
-        ..subject()
-    };
-    let creator = Creator {
-        pid: 50,
-        tid: 51,
-        clone_flags: 0,
-    };
+    let stranger = Subject { uid: 7, cgroup_id: 1, ..subject() };
+    let creator = Creator { pid: 50, tid: 51, clone_flags: 0 };
     let record = convert_subject(stranger, Body::Fork(creator), Extra::default()).unwrap();
     assert_eq!((&record["user"], &record["cgroup"]), (&Value::Null, &Value::Null));
 }

@@ -97,12 +97,7 @@ fn valid(kind: Kind) -> Vec<u8> {
 }
 
 fn exit_record(kind: Kind, status: u32) -> wire::Exit {
-    wire::Exit {
-        header: header(kind),
-        thread_start_ns: 4_000,
-        status,
-        pad: 0,
-    }
+    wire::Exit { header: header(kind), thread_start_ns: 4_000, status, pad: 0 }
 }
 
 fn texts(args: &[&str]) -> Vec<Text> {
@@ -135,20 +130,13 @@ fn creator_is_told() {
         creator_tgid: 50,
         creator_tid: 51,
     };
-    let expected = Creator {
-        pid: 50,
-        tid: 51,
-        clone_flags: 0x1200_0011,
-    };
+    let expected = Creator { pid: 50, tid: 51, clone_flags: 0x1200_0011 };
     assert_eq!(decode(bytes_of(&record)).unwrap().body, Body::Fork(expected));
 }
 
 #[test]
 fn status_is_that_of_waitpid() {
-    let signal = |number, core| ExitStatus::Signal {
-        number: NonZeroU32::new(number).unwrap(),
-        core,
-    };
+    let signal = |number, core| ExitStatus::Signal { number: NonZeroU32::new(number).unwrap(), core };
     for (status, expected) in [
         (0, ExitStatus::Code(0)),
         (0x100, ExitStatus::Code(1)),
@@ -164,15 +152,8 @@ fn status_is_that_of_waitpid() {
 #[test]
 fn a_process_lives_longer_than_its_last_thread() {
     for (kind, lived_ns) in [(Kind::Exit, 4_000), (Kind::ThreadExit, 1_000)] {
-        let exit = Exit {
-            status: ExitStatus::Code(0),
-            lived_ns,
-        };
-        let expected = if kind == Kind::Exit {
-            Body::Exit(exit)
-        } else {
-            Body::ThreadExit(exit)
-        };
+        let exit = Exit { status: ExitStatus::Code(0), lived_ns };
+        let expected = if kind == Kind::Exit { Body::Exit(exit) } else { Body::ThreadExit(exit) };
         assert_eq!(decode(&valid(kind)).unwrap().body, expected);
     }
 }
@@ -190,13 +171,7 @@ fn argv_is_split_at_zeros() {
         (b"ls\0", 1, &["ls"], 0),
     ] {
         let exec = exec_of(&exec_bytes(&exec_record(captured, total)));
-        assert_eq!(
-            exec.argv,
-            Some(Argv {
-                args: texts(args),
-                cut_bytes
-            })
-        );
+        assert_eq!(exec.argv, Some(Argv { args: texts(args), cut_bytes }));
         assert_eq!(exec.file, Text::from("/bin/ls"));
     }
 }
@@ -209,53 +184,28 @@ fn argv_that_was_not_read_is_none() {
     unread.argv_total = 0;
     assert_eq!(exec_of(&exec_bytes(&unread)).argv, None);
     let level = level_record(Kind::LevelCrossed, b"", 20);
-    let expected = LevelChange {
-        level: 100,
-        index: 1,
-        argv: None,
-    };
-    assert_eq!(
-        decode(bytes_of(&level)).unwrap().body,
-        Body::LevelCrossed(expected)
-    );
+    let expected = LevelChange { level: 100, index: 1, argv: None };
+    assert_eq!(decode(bytes_of(&level)).unwrap().body, Body::LevelCrossed(expected));
 }
 
 #[test]
 fn padding_of_a_set_title_is_no_arguments() {
     let level = level_record(Kind::LevelCleared, b"nginx: worker\0\0\0\0", 17);
-    let argv = Some(Argv {
-        args: texts(&["nginx: worker"]),
-        cut_bytes: 0,
-    });
-    let expected = LevelChange {
-        level: 100,
-        index: 1,
-        argv,
-    };
-    assert_eq!(
-        decode(bytes_of(&level)).unwrap().body,
-        Body::LevelCleared(expected)
-    );
+    let argv = Some(Argv { args: texts(&["nginx: worker"]), cut_bytes: 0 });
+    let expected = LevelChange { level: 100, index: 1, argv };
+    assert_eq!(decode(bytes_of(&level)).unwrap().body, Body::LevelCleared(expected));
 }
 
 #[test]
 fn file_without_a_zero_is_the_whole_buffer() {
     let mut record = exec_record(b"", 0);
     record.filename = [b'x'; wire::PATH_MAX];
-    assert_eq!(
-        exec_of(&exec_bytes(&record)).file.as_bytes(),
-        [b'x'; wire::PATH_MAX]
-    );
+    assert_eq!(exec_of(&exec_bytes(&record)).file.as_bytes(), [b'x'; wire::PATH_MAX]);
 }
 
 #[test]
 fn unset_audit_ids_are_none() {
-    let expected = Stray {
-        target_id: 9,
-        trigger: Trigger::Uid,
-        loginuid: Some(1000),
-        sessionid: None,
-    };
+    let expected = Stray { target_id: 9, trigger: Trigger::Uid, loginuid: Some(1000), sessionid: None };
     let record = stray_record(Trigger::Uid as u32);
     assert_eq!(decode(bytes_of(&record)).unwrap().body, Body::Stray(expected));
 }
@@ -263,34 +213,17 @@ fn unset_audit_ids_are_none() {
 #[test]
 fn malformed_records_are_named() {
     assert_eq!(decode(&[0; 79]), Err(DecodeError::NoHeader { len: 79 }));
-    assert_eq!(
-        decode(&[0; 96]),
-        Err(DecodeError::UnknownKind { number: 0, len: 96 })
-    );
+    assert_eq!(decode(&[0; 96]), Err(DecodeError::UnknownKind { number: 0, len: 96 }));
     assert_eq!(
         decode(bytes_of(&stray_record(5))),
-        Err(DecodeError::UnknownTrigger {
-            kind: Kind::Stray,
-            number: 5
-        })
+        Err(DecodeError::UnknownTrigger { kind: Kind::Stray, number: 5 })
     );
     let mut longer = valid(Kind::Fork);
     longer.push(0);
-    assert_eq!(
-        decode(&longer),
-        Err(DecodeError::Length {
-            kind: Kind::Fork,
-            len: 97,
-            expected: 96
-        })
-    );
+    assert_eq!(decode(&longer), Err(DecodeError::Length { kind: Kind::Fork, len: 97, expected: 96 }));
     let mut level = level_record(Kind::LevelCrossed, b"", 0);
     level.argv_len = 257;
-    let claims_too_much = DecodeError::Argv {
-        kind: Kind::LevelCrossed,
-        argv_len: 257,
-        max: 256,
-    };
+    let claims_too_much = DecodeError::Argv { kind: Kind::LevelCrossed, argv_len: 257, max: 256 };
     assert_eq!(decode(bytes_of(&level)), Err(claims_too_much));
     assert_eq!(
         claims_too_much.to_string(),
@@ -300,13 +233,7 @@ fn malformed_records_are_named() {
 
 #[test]
 fn exec_that_lies_about_its_argv_is_refused() {
-    let length = |len, expected| {
-        Err(DecodeError::Length {
-            kind: Kind::Exec,
-            len,
-            expected,
-        })
-    };
+    let length = |len, expected| Err(DecodeError::Length { kind: Kind::Exec, len, expected });
     let mut bytes = exec_bytes(&exec_record(b"ls\0", 3));
     bytes.push(0);
     assert_eq!(decode(&bytes), length(356, 355));
@@ -316,11 +243,7 @@ fn exec_that_lies_about_its_argv_is_refused() {
     assert_eq!(decode(&bytes), length(2401, 2400));
     let mut record = exec_record(b"", 0);
     record.argv_len = 2049;
-    let claims_too_much = DecodeError::Argv {
-        kind: Kind::Exec,
-        argv_len: 2049,
-        max: 2048,
-    };
+    let claims_too_much = DecodeError::Argv { kind: Kind::Exec, argv_len: 2049, max: 2048 };
     assert_eq!(decode(bytes_of(&record)), Err(claims_too_much));
 }
 

@@ -21,22 +21,9 @@ impl Levels {
     /// The alert for a process that was there before the agent: for the highest level that it is above.
     pub fn at_start(&self, time: BootTime, subject: &Subject) -> Option<Alert> {
         let index = self.levels.iter().rposition(|level| subject.threads >= *level)?;
-        let change = LevelChange {
-            level: self.levels[index],
-            index: index as u32,
-            argv: None,
-        };
+        let change = LevelChange { level: self.levels[index], index: index as u32, argv: None };
         let body = Body::LevelCrossed(change);
-        Some(Alert {
-            event: Event {
-                time,
-                cpu: 0,
-                seq: 0,
-                subject: subject.clone(),
-                body,
-            },
-            at_start: true,
-        })
+        Some(Alert { event: Event { time, cpu: 0, seq: 0, subject: subject.clone(), body }, at_start: true })
     }
 }
 
@@ -44,10 +31,7 @@ impl Detector for Levels {
     fn on(&mut self, event: &Event, _table: &ProcessTable) -> Vec<Decision> {
         match &event.body {
             Body::LevelCrossed(_) => {
-                vec![Decision::Alert(Alert {
-                    event: event.clone(),
-                    at_start: false,
-                })]
+                vec![Decision::Alert(Alert { event: event.clone(), at_start: false })]
             }
             Body::LevelCleared(_) => vec![Decision::Cleared(event.clone())],
             _ => Vec::new(),
@@ -77,24 +61,11 @@ mod tests {
     #[test]
     fn crossing_and_clearing_are_told_as_they_come() {
         let mut levels = Levels::new(vec![80, 100]);
-        let change = LevelChange {
-            level: 80,
-            index: 0,
-            argv: None,
-        };
-        let event = |body| Event {
-            time: BootTime(7),
-            cpu: 0,
-            seq: 0,
-            subject: subject(80),
-            body,
-        };
+        let change = LevelChange { level: 80, index: 0, argv: None };
+        let event = |body| Event { time: BootTime(7), cpu: 0, seq: 0, subject: subject(80), body };
         let table = ProcessTable::new();
         let crossed = levels.on(&event(Body::LevelCrossed(change.clone())), &table);
-        assert!(matches!(
-            &crossed[..],
-            [Decision::Alert(Alert { at_start: false, .. })]
-        ));
+        assert!(matches!(&crossed[..], [Decision::Alert(Alert { at_start: false, .. })]));
         let cleared = levels.on(&event(Body::LevelCleared(change)), &table);
         assert!(matches!(&cleared[..], [Decision::Cleared(_)]));
     }

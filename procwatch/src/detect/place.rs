@@ -21,15 +21,8 @@ const MAX_MOVED: usize = 4096;
 impl Placement {
     /// `uids` of the rules, in their order.
     pub fn new(uids: impl IntoIterator<Item = u32>) -> Self {
-        let rules = uids
-            .into_iter()
-            .enumerate()
-            .map(|(rule, uid)| (uid, rule))
-            .collect();
-        Self {
-            rules,
-            moved: HashMap::new(),
-        }
+        let rules = uids.into_iter().enumerate().map(|(rule, uid)| (uid, rule)).collect();
+        Self { rules, moved: HashMap::new() }
     }
 
     /// The rule for a process of these uids: real and effective must agree.
@@ -60,10 +53,7 @@ impl Detector for Placement {
         let Some(rule) = self.rule(subject.uid, subject.euid) else {
             return Vec::new();
         };
-        if self
-            .moved_at(subject.key())
-            .is_some_and(|moved| moved >= event.time)
-        {
+        if self.moved_at(subject.key()).is_some_and(|moved| moved >= event.time) {
             return Vec::new();
         }
         vec![Decision::Place(Place::of_stray(event, stray, rule))]

@@ -25,10 +25,7 @@ pub struct CgroupFs {
 impl CgroupFs {
     /// Works in the hierarchy mounted there.
     pub fn new(mount: &Mount) -> Self {
-        Self {
-            root: mount.point.clone(),
-            made: BTreeSet::new(),
-        }
+        Self { root: mount.point.clone(), made: BTreeSet::new() }
     }
 
     fn folder(&self, path: &CgroupPath) -> PathBuf {
@@ -85,10 +82,7 @@ mod tests {
     fn fake() -> (tempfile::TempDir, CgroupFs, CgroupPath) {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("user.slice")).unwrap();
-        let backend = CgroupFs {
-            root: root.path().to_owned(),
-            made: BTreeSet::new(),
-        };
+        let backend = CgroupFs { root: root.path().to_owned(), made: BTreeSet::new() };
         (root, backend, CgroupPath::parse("/user.slice").unwrap())
     }
 
@@ -98,10 +92,7 @@ mod tests {
         let leaf = root.path().join("user.slice/procwatch");
         fs::create_dir(&leaf).unwrap();
         fs::write(leaf.join("cgroup.procs"), "").unwrap();
-        assert_eq!(
-            backend.place(42, &slice).unwrap().to_string(),
-            "/user.slice/procwatch"
-        );
+        assert_eq!(backend.place(42, &slice).unwrap().to_string(), "/user.slice/procwatch");
         assert_eq!(fs::read_to_string(leaf.join("cgroup.procs")).unwrap(), "42");
         assert!(!root.path().join("user.slice/cgroup.procs").exists());
     }
@@ -126,9 +117,7 @@ mod tests {
     #[test]
     fn a_slice_that_is_gone_is_said_so() {
         let (_root, mut backend, _) = fake();
-        let error = backend
-            .place(42, &CgroupPath::parse("/absent.slice").unwrap())
-            .unwrap_err();
+        let error = backend.place(42, &CgroupPath::parse("/absent.slice").unwrap()).unwrap_err();
         assert!(error.to_string().contains("the slice is gone"), "{error}");
     }
 }

@@ -67,25 +67,13 @@ mod tests {
 
     #[test]
     fn every_expected_refusal_is_explained() {
-        for errno in [
-            Errno::ESRCH,
-            Errno::ENOENT,
-            Errno::EBUSY,
-            Errno::EOPNOTSUPP,
-            Errno::ENOSPC,
-            Errno::EACCES,
-        ] {
+        for errno in
+            [Errno::ESRCH, Errno::ENOENT, Errno::EBUSY, Errno::EOPNOTSUPP, Errno::ENOSPC, Errno::EACCES]
+        {
             let source = io::Error::from(errno);
             let plain = source.to_string();
-            let shown = MoveError {
-                path: CgroupPath::root(),
-                source,
-            }
-            .to_string();
-            assert!(
-                shown.contains(&plain) && shown.len() > plain.len() + 10,
-                "{shown}"
-            );
+            let shown = MoveError { path: CgroupPath::root(), source }.to_string();
+            assert!(shown.contains(&plain) && shown.len() > plain.len() + 10, "{shown}");
         }
     }
 }

@@ -48,10 +48,7 @@ impl EventKind {
 
     /// What listeners call the kernel's `kind`; `None` for those that concern placement alone.
     pub fn of(kind: Kind) -> Option<Self> {
-        Self::value_variants()
-            .iter()
-            .copied()
-            .find(|event| event.wire_kinds().contains(&kind))
+        Self::value_variants().iter().copied().find(|event| event.wire_kinds().contains(&kind))
     }
 }
 
@@ -143,11 +140,7 @@ impl Filter {
             return Err(FilterError::ChildrenOfNobody);
         }
         let pids = bounded("--pid", MAX_PIDS, args.pid.iter().copied().collect())?;
-        let kinds = if args.kind.is_empty() {
-            EventKind::value_variants()
-        } else {
-            &args.kind
-        };
+        let kinds = if args.kind.is_empty() { EventKind::value_variants() } else { &args.kind };
         Ok(Self {
             kinds: kinds.iter().copied().collect(),
             uids: uids(args)?,
@@ -172,22 +165,14 @@ fn uids(args: &FilterArgs) -> Result<BTreeSet<u32>, FilterError> {
 fn uid_of(name: &str) -> Result<u32, FilterError> {
     match User::from_name(name) {
         Ok(Some(user)) => Ok(user.uid.as_raw()),
-        Ok(None) => Err(FilterError::UnknownUser {
-            name: name.to_owned(),
-        }),
-        Err(error) => Err(FilterError::UserDatabase {
-            name: name.to_owned(),
-            error,
-        }),
+        Ok(None) => Err(FilterError::UnknownUser { name: name.to_owned() }),
+        Err(error) => Err(FilterError::UserDatabase { name: name.to_owned(), error }),
     }
 }
 
 fn comms(args: &FilterArgs) -> Result<HashSet<Comm>, FilterError> {
     let comms: BTreeSet<&str> = args.comm.iter().map(String::as_str).collect();
-    bounded("--comm", MAX_VALUES, comms)?
-        .into_iter()
-        .map(comm)
-        .collect()
+    bounded("--comm", MAX_VALUES, comms)?.into_iter().map(comm).collect()
 }
 
 fn comm(name: &str) -> Result<Comm, FilterError> {
@@ -197,9 +182,7 @@ fn comm(name: &str) -> Result<Comm, FilterError> {
         // The last byte is the zero that ends it.
         Some(start) if !bytes.is_empty() && bytes.len() < COMM_LEN => start.copy_from_slice(bytes),
         _ => {
-            return Err(FilterError::CommLength {
-                name: name.to_owned(),
-            });
+            return Err(FilterError::CommLength { name: name.to_owned() });
         }
     }
     Ok(Comm::new(raw))
@@ -207,11 +190,7 @@ fn comm(name: &str) -> Result<Comm, FilterError> {
 
 fn bounded<T>(option: &'static str, max: usize, values: BTreeSet<T>) -> Result<BTreeSet<T>, FilterError> {
     if values.len() > max {
-        return Err(FilterError::TooMany {
-            option,
-            max,
-            given: values.len(),
-        });
+        return Err(FilterError::TooMany { option, max, given: values.len() });
     }
     Ok(values)
 }
@@ -221,9 +200,7 @@ fn cgroup_path(path: &str) -> Result<String, FilterError> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let is_odd = |part: &&str| matches!(*part, "." | "..") || part.contains('\0');
     if path.is_empty() || parts.iter().any(is_odd) {
-        return Err(FilterError::CgroupPath {
-            path: path.to_owned(),
-        });
+        return Err(FilterError::CgroupPath { path: path.to_owned() });
     }
     Ok(parts.iter().fold(String::new(), |whole, part| whole + "/" + part))
 }

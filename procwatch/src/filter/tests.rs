@@ -48,77 +48,32 @@ fn event(pid: u32, parent: u32, body: Body) -> Event {
         cgroup_id: 3,
         comm: comm("bash"),
     };
-    Event {
-        time: BootTime(1),
-        cpu: 0,
-        seq: 0,
-        subject,
-        body,
-    }
+    Event { time: BootTime(1), cpu: 0, seq: 0, subject, body }
 }
 
 fn fork(parent: u32, child: u32) -> Event {
-    event(
-        child,
-        parent,
-        Body::Fork(Creator {
-            pid: parent,
-            tid: parent,
-            clone_flags: 0,
-        }),
-    )
+    event(child, parent, Body::Fork(Creator { pid: parent, tid: parent, clone_flags: 0 }))
 }
 
 fn thread(pid: u32) -> Event {
-    event(
-        pid,
-        1,
-        Body::Thread(Creator {
-            pid,
-            tid: pid,
-            clone_flags: 0,
-        }),
-    )
+    event(pid, 1, Body::Thread(Creator { pid, tid: pid, clone_flags: 0 }))
 }
 
 fn exec(pid: u32) -> Event {
-    event(
-        pid,
-        1,
-        Body::Exec(Exec {
-            file: "/bin/x".into(),
-            argv: None,
-            old_tid: pid,
-        }),
-    )
+    event(pid, 1, Body::Exec(Exec { file: "/bin/x".into(), argv: None, old_tid: pid }))
 }
 
 fn exit(pid: u32) -> Event {
-    event(
-        pid,
-        1,
-        Body::Exit(Exit {
-            status: ExitStatus::Code(0),
-            lived_ns: 1,
-        }),
-    )
+    event(pid, 1, Body::Exit(Exit { status: ExitStatus::Code(0), lived_ns: 1 }))
 }
 
 fn attach(path: &str) -> Event {
-    let attach = Attach {
-        mover_pid: 1,
-        mover_comm: comm("systemd"),
-        path: path.into(),
-    };
+    let attach = Attach { mover_pid: 1, mover_comm: comm("systemd"), path: path.into() };
     event(5, 1, Body::Cgroup(attach))
 }
 
 fn change() -> LevelChange {
-    LevelChange {
-        level: 80,
-        index: 0,
-        argv: None,
-    }
+    LevelChange { level: 80, index: 0, argv: None }
 }
 
 fn crossed(pid: u32, parent: u32) -> Event {
@@ -147,12 +102,7 @@ fn answers<const N: usize>(args: &str, events: [Event; N]) -> [bool; N] {
 
 #[test]
 fn criteria() {
-    let stray = Stray {
-        target_id: 1,
-        trigger: Trigger::Exec,
-        loginuid: None,
-        sessionid: None,
-    };
+    let stray = Stray { target_id: 1, trigger: Trigger::Exec, loginuid: None, sessionid: None };
     for (args, event, expected) in [
         ("", exec(5), true),
         ("", crossed(5, 1), true),
@@ -201,24 +151,10 @@ fn criteria() {
 #[test]
 fn children_are_followed() {
     assert_eq!(
-        answers(
-            "--pid 5 --children",
-            [
-                fork(5, 6),
-                fork(6, 7),
-                exec(7),
-                exit(6),
-                exec(6),
-                exec(7),
-                exec(8)
-            ]
-        ),
+        answers("--pid 5 --children", [fork(5, 6), fork(6, 7), exec(7), exit(6), exec(6), exec(7), exec(8)]),
         [true, true, true, true, false, true, false]
     );
-    assert_eq!(
-        answers("--pid 5", [fork(5, 6), exec(6), exit(5), exec(5)]),
-        [true, false, true, true]
-    );
+    assert_eq!(answers("--pid 5", [fork(5, 6), exec(6), exit(5), exec(5)]), [true, false, true, true]);
 }
 
 #[test]
@@ -234,10 +170,7 @@ fn children_are_followed_through_events_that_are_not_wanted() {
 
 #[test]
 fn a_child_whose_fork_was_not_seen_is_told_by_its_parent() {
-    assert_eq!(
-        answers("--pid 5 --children", [crossed(6, 5), exec(6), crossed(7, 8)]),
-        [true, true, false]
-    );
+    assert_eq!(answers("--pid 5 --children", [crossed(6, 5), exec(6), crossed(7, 8)]), [true, true, false]);
 }
 
 #[test]
@@ -254,10 +187,7 @@ fn children_from_before_are_adopted() {
 fn an_alert_ends_for_whom_it_began() {
     // The thread that ends has another name than the one that was created last.
     assert_eq!(
-        answers(
-            "--comm bash",
-            [crossed(5, 1), named("worker", cleared(5)), cleared(5), cleared(6)]
-        ),
+        answers("--comm bash", [crossed(5, 1), named("worker", cleared(5)), cleared(5), cleared(6)]),
         [true, true, false, false]
     );
 }
@@ -271,11 +201,7 @@ fn the_kernel_is_told() {
         ("--kind exec", bits(&[Kind::Exec]), 0),
         ("--kind alert", bits(&[Kind::LevelCrossed, Kind::LevelCleared]), 0),
         ("--uid 1 --comm sh", all, FILTER_UID | FILTER_COMM),
-        (
-            "--pid 1 --cgroup x --kind thread",
-            bits(&[Kind::Thread]),
-            FILTER_PID | FILTER_CGROUP,
-        ),
+        ("--pid 1 --cgroup x --kind thread", bits(&[Kind::Thread]), FILTER_PID | FILTER_CGROUP),
         (
             "--pid 1 --children --uid 1 --kind exec",
             bits(&[Kind::Exec, Kind::Fork, Kind::Exit]),
@@ -283,11 +209,7 @@ fn the_kernel_is_told() {
         ),
     ] {
         let filter = filter(args);
-        assert_eq!(
-            (filter.kinds_mask(), filter.kernel_filters()),
-            (kinds, filters),
-            "{args}"
-        );
+        assert_eq!((filter.kinds_mask(), filter.kernel_filters()), (kinds, filters), "{args}");
     }
 }
 
@@ -327,23 +249,14 @@ fn what_cannot_be_is_refused() {
     ] {
         assert_eq!(try_filter(args).unwrap_err().to_string(), message);
     }
-    let too_many = FilterArgs {
-        uid: (0..65).collect(),
-        ..FilterArgs::default()
-    };
+    let too_many = FilterArgs { uid: (0..65).collect(), ..FilterArgs::default() };
     let error = Filter::from_args(&too_many).unwrap_err();
     assert_eq!(
         error.to_string(),
         "--uid and --user: 65 values are more than the 64 that the kernel programs can hold"
     );
-    let nobody = FilterArgs {
-        children: true,
-        ..FilterArgs::default()
-    };
-    assert_eq!(
-        Filter::from_args(&nobody).unwrap_err(),
-        FilterError::ChildrenOfNobody
-    );
+    let nobody = FilterArgs { children: true, ..FilterArgs::default() };
+    assert_eq!(Filter::from_args(&nobody).unwrap_err(), FilterError::ChildrenOfNobody);
     assert!(Cli::try_parse_from(["procwatch", "--children"]).is_err());
     assert!(Cli::try_parse_from(["procwatch", "--kind", "spoon"]).is_err());
 }

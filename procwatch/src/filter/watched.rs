@@ -12,9 +12,7 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(pids: impl IntoIterator<Item = u32>) -> Self {
-        Self {
-            pids: pids.into_iter().collect(),
-        }
+        Self { pids: pids.into_iter().collect() }
     }
 
     pub(super) fn adopt(&mut self, parent: u32, child: u32) {

@@ -87,10 +87,8 @@ impl KernelTypes {
     /// When the kernel has no BTF, or one that cannot be understood.
     pub fn from_running_kernel() -> Result<Self, BtfError> {
         let path = Path::new("/sys/kernel/btf/vmlinux");
-        let data = std::fs::read(path).map_err(|source| BtfError::Read {
-            path: path.display().to_string(),
-            source,
-        })?;
+        let data = std::fs::read(path)
+            .map_err(|source| BtfError::Read { path: path.display().to_string(), source })?;
         Self::parse(data)
     }
 
@@ -110,11 +108,7 @@ impl KernelTypes {
         if end > data.len() || strings > data.len() {
             return Err(BtfError::Malformed("sections reach beyond the end"));
         }
-        let mut btf = Self {
-            data,
-            strings,
-            types: Vec::new(),
-        };
+        let mut btf = Self { data, strings, types: Vec::new() };
         btf.index(begin, end)?;
         Ok(btf)
     }
@@ -125,9 +119,7 @@ impl KernelTypes {
         self.types.reserve((end - begin) / 24);
         while at < end {
             let kind = self.type_at(at).ok_or(BtfError::Malformed("a type is cut"))?;
-            let tail = kind
-                .tail_len()
-                .ok_or(BtfError::Malformed("a type of unknown kind"))?;
+            let tail = kind.tail_len().ok_or(BtfError::Malformed("a type of unknown kind"))?;
             self.types.push(at as u32);
             at += 12 + tail;
         }
@@ -173,11 +165,8 @@ impl KernelTypes {
             let name = u32_at(&self.data, at)?;
             let type_id = u32_at(&self.data, at + 4)?;
             let raw = u32_at(&self.data, at + 8)?;
-            let (bits, bitfield) = if outer.has_bitfields() {
-                (raw & 0x00ff_ffff, raw >> 24)
-            } else {
-                (raw, 0)
-            };
+            let (bits, bitfield) =
+                if outer.has_bitfields() { (raw & 0x00ff_ffff, raw >> 24) } else { (raw, 0) };
             if self.is_named(name, member) {
                 return (bitfield == 0 && bits % 8 == 0).then_some(bits / 8);
             }
@@ -220,21 +209,14 @@ impl KernelTypes {
     fn id(&self, kind: u8, name: &str) -> Option<u32> {
         let found = self.find(kind, name)?;
         // Types stand in the order of their places.
-        self.types
-            .binary_search(&(found.at as u32))
-            .ok()
-            .map(|index| index as u32 + 1)
+        self.types.binary_search(&(found.at as u32)).ok().map(|index| index as u32 + 1)
     }
 
     /// How many arguments the tracepoint `name` passes. `None` when the kernel has no such tracepoint.
     pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
         let typedef = self.find(KIND_TYPEDEF, &format!("btf_trace_{name}"))?;
-        let pointer = self
-            .by_id(typedef.refers)
-            .filter(|found| found.kind() == KIND_PTR)?;
-        let proto = self
-            .by_id(pointer.refers)
-            .filter(|found| found.kind() == KIND_FUNC_PROTO)?;
+        let pointer = self.by_id(typedef.refers).filter(|found| found.kind() == KIND_PTR)?;
+        let proto = self.by_id(pointer.refers).filter(|found| found.kind() == KIND_FUNC_PROTO)?;
         // The first parameter is the tracepoint's private data.
         proto.vlen().checked_sub(1)
     }
@@ -258,10 +240,7 @@ mod tests {
 
     impl Builder {
         fn new() -> Self {
-            Self {
-                types: Vec::new(),
-                strings: vec![0],
-            }
+            Self { types: Vec::new(), strings: vec![0] }
         }
 
         fn name(&mut self, name: &str) -> u32 {
@@ -272,8 +251,7 @@ mod tests {
         }
 
         fn structure(&mut self, name: u32, kind: u8, members: &[(u32, u32, u32)]) {
-            self.types
-                .extend([name, u32::from(kind) << 24 | members.len() as u32, 64]);
+            self.types.extend([name, u32::from(kind) << 24 | members.len() as u32, 64]);
             for (name, type_id, bits) in members {
                 self.types.extend([*name, *type_id, *bits]);
             }
@@ -281,14 +259,7 @@ mod tests {
 
         fn build(self) -> Vec<u8> {
             let len = self.types.len() as u32 * 4;
-            let mut words = vec![
-                u32::from(MAGIC) | 1 << 16,
-                24,
-                0,
-                len,
-                len,
-                self.strings.len() as u32,
-            ];
+            let mut words = vec![u32::from(MAGIC) | 1 << 16, 24, 0, len, len, self.strings.len() as u32];
             words.extend(self.types);
             let mut bytes: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
             bytes.extend(self.strings);
@@ -318,14 +289,8 @@ mod tests {
         btf.types.extend([hook, u32::from(KIND_TYPEDEF) << 24, 1]); // 2
         btf.types.extend([fork, u32::from(KIND_FUNC) << 24, 1]); // 3
         let types = KernelTypes::parse(btf.build()).unwrap();
-        assert_eq!(
-            (types.tracepoint_id("fork"), types.function_id("fork")),
-            (Some(2), Some(3))
-        );
-        assert_eq!(
-            (types.tracepoint_id("exec"), types.function_id("btf_trace_fork")),
-            (None, None)
-        );
+        assert_eq!((types.tracepoint_id("fork"), types.function_id("fork")), (Some(2), Some(3)));
+        assert_eq!((types.tracepoint_id("exec"), types.function_id("btf_trace_fork")), (None, None));
     }
 
     #[test]

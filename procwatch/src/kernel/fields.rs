@@ -59,21 +59,14 @@ pub fn resolve(types: &KernelTypes) -> Result<(Fields, Vec<String>), Vec<String>
     let mut fields: Fields = bytemuck::Zeroable::zeroed();
     let (mut absent, mut missing) = (Vec::new(), Vec::new());
     for field in &TABLE {
-        let found = field
-            .members
-            .iter()
-            .find_map(|member| types.member_offset(field.structure, member));
+        let found = field.members.iter().find_map(|member| types.member_offset(field.structure, member));
         (field.set)(&mut fields, found.unwrap_or(ABSENT));
         if found.is_none() {
             let name = format!("{}.{}", field.structure, field.members.join("|"));
             if field.required { &mut missing } else { &mut absent }.push(name);
         }
     }
-    if missing.is_empty() {
-        Ok((fields, absent))
-    } else {
-        Err(missing)
-    }
+    if missing.is_empty() { Ok((fields, absent)) } else { Err(missing) }
 }
 
 /// `cgroup.level` and `cgroup.ancestor_ids` of a kernel before 6.1. Both are absent where the second is: the programs
@@ -98,9 +91,6 @@ mod tests {
         }
         let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&fields));
         assert_eq!(words.len(), TABLE.len());
-        assert!(
-            words.iter().all(|word| *word != 0),
-            "a field of Fields has no row: {words:?}"
-        );
+        assert!(words.iter().all(|word| *word != 0), "a field of Fields has no row: {words:?}");
     }
 }

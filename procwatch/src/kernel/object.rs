@@ -25,12 +25,8 @@ use crate::event::ProcessKey;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/procwatch.bpf.o"));
 
 /// The tracepoints without which there is no procwatch; program and tracepoint have the same name.
-pub const TRACEPOINTS: [&str; 4] = [
-    "task_newtask",
-    "sched_process_exec",
-    "sched_process_exit",
-    "cgroup_attach_task",
-];
+pub const TRACEPOINTS: [&str; 4] =
+    ["task_newtask", "sched_process_exec", "sched_process_exit", "cgroup_attach_task"];
 
 /// Why the kernel side does not run.
 #[derive(Debug, Error)]
@@ -122,9 +118,7 @@ impl Kernel {
         let types = KernelTypes::from_running_kernel()?;
         let (fields, absent) = fields::resolve(&types).map_err(KernelError::MissingFields)?;
         for name in TRACEPOINTS {
-            types
-                .tracepoint_args(name)
-                .ok_or(KernelError::MissingTracepoint(name))?;
+            types.tracepoint_args(name).ok_or(KernelError::MissingTracepoint(name))?;
         }
         let group_dead = u32::from(types.tracepoint_args("sched_process_exit") == Some(2));
         let old_cgroup = fields::old_cgroup(&types);
@@ -141,19 +135,14 @@ impl Kernel {
             .map_max_entries("STREAM", setup.stream_bytes)
             .load(OBJECT)?;
 
-        let mut unavailable: Vec<String> = absent
-            .into_iter()
-            .map(|name| format!("{name}: not in this kernel; shown as unknown"))
-            .collect();
+        let mut unavailable: Vec<String> =
+            absent.into_iter().map(|name| format!("{name}: not in this kernel; shown as unknown")).collect();
         let cred_hook = attach_all(&mut ebpf, &btf, &mut unavailable)?;
         drop(btf);
         give_back_memory();
         let mut kernel = Self {
             control_cell: typed(&mut ebpf, "CONTROL")?,
-            control: Control {
-                cred_hook: u32::from(cred_hook),
-                ..Control::default()
-            },
+            control: Control { cred_hook: u32::from(cred_hook), ..Control::default() },
             stats: typed(&mut ebpf, "STATS")?,
             place: typed(&mut ebpf, "PLACE_UIDS")?,
             crossed: typed(&mut ebpf, "CROSSED")?,
@@ -214,12 +203,7 @@ impl Kernel {
     /// # Errors
     /// When the map is full.
     pub fn place(&mut self, uid: u32, cell: PlaceCell) -> Result<(), KernelError> {
-        self.place
-            .insert(uid, cell, 0)
-            .map_err(|source| KernelError::Map {
-                name: "PLACE_UIDS",
-                source,
-            })
+        self.place.insert(uid, cell, 0).map_err(|source| KernelError::Map { name: "PLACE_UIDS", source })
     }
 
     /// Changes the control cell; the programs see it at their next event.
@@ -234,10 +218,7 @@ impl Kernel {
     fn write_control(&mut self) -> Result<(), KernelError> {
         self.control_cell
             .set(0, self.control, 0)
-            .map_err(|source| KernelError::Map {
-                name: "CONTROL",
-                source,
-            })
+            .map_err(|source| KernelError::Map { name: "CONTROL", source })
     }
 
     /// Claims the alert for a level that a process is above already. False when the kernel side has raised it.
@@ -251,10 +232,7 @@ impl Kernel {
         match self.crossed.insert(key, process.start.0, BPF_NOEXIST) {
             Ok(()) => Ok(true),
             Err(_) if self.crossed.get(&key, 0).is_ok() => Ok(false),
-            Err(source) => Err(KernelError::Map {
-                name: "CROSSED",
-                source,
-            }),
+            Err(source) => Err(KernelError::Map { name: "CROSSED", source }),
         }
     }
 
@@ -263,10 +241,7 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses the read.
     pub fn stats(&self) -> Result<Stats, KernelError> {
-        let per_cpu = self.stats.get(&0, 0).map_err(|source| KernelError::Map {
-            name: "STATS",
-            source,
-        })?;
+        let per_cpu = self.stats.get(&0, 0).map_err(|source| KernelError::Map { name: "STATS", source })?;
         let mut sum = Stats::default();
         for cpu in per_cpu.iter() {
             sum.stream.sent += cpu.stream.sent;
@@ -286,20 +261,14 @@ impl Kernel {
     /// When the iterator cannot be made or read.
     pub fn picture(&mut self) -> Result<Vec<PictureEntry>, KernelError> {
         let iter: &mut Iter = program(&mut self.ebpf, "task_picture")?;
-        let named = |source| KernelError::Program {
-            name: "task_picture".to_owned(),
-            source,
-        };
+        let named = |source| KernelError::Program { name: "task_picture".to_owned(), source };
         let id = iter.attach().map_err(named)?;
         let link = iter.take_link(id).map_err(named)?;
         let file = link.into_file().map_err(|error| KernelError::Io {
             what: "the task iterator",
             source: io::Error::other(error),
         })?;
-        picture::read(file).map_err(|source| KernelError::Io {
-            what: "the task iterator",
-            source,
-        })
+        picture::read(file).map_err(|source| KernelError::Io { what: "the task iterator", source })
     }
 }
 
@@ -322,22 +291,14 @@ fn attach_all(ebpf: &mut Ebpf, btf: &Btf, unavailable: &mut Vec<String>) -> Resu
         tracepoint
             .load(name, btf)
             .and_then(|()| tracepoint.attach().map(drop))
-            .map_err(|source| KernelError::Program {
-                name: name.to_owned(),
-                source,
-            })?;
+            .map_err(|source| KernelError::Program { name: name.to_owned(), source })?;
     }
     let iter: &mut Iter = program(ebpf, "task_picture")?;
-    iter.load("task", btf).map_err(|source| KernelError::Program {
-        name: "task_picture".to_owned(),
-        source,
-    })?;
+    iter.load("task", btf)
+        .map_err(|source| KernelError::Program { name: "task_picture".to_owned(), source })?;
 
     let fentry: &mut FEntry = program(ebpf, "commit_creds")?;
-    match fentry
-        .load("commit_creds", btf)
-        .and_then(|()| fentry.attach().map(drop))
-    {
+    match fentry.load("commit_creds", btf).and_then(|()| fentry.attach().map(drop)) {
         Ok(()) => Ok(true),
         Err(error) => {
             unavailable.push(format!(
@@ -378,10 +339,7 @@ where
     ebpf.program_mut(name)
         .ok_or(KernelError::Missing(name))?
         .try_into()
-        .map_err(|source| KernelError::Program {
-            name: name.to_owned(),
-            source,
-        })
+        .map_err(|source| KernelError::Program { name: name.to_owned(), source })
 }
 
 fn typed<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, KernelError>

@@ -48,31 +48,15 @@ pub fn features() -> Vec<Feature> {
 }
 
 /// The names of [`TRACEPOINTS`] as features.
-const HOOK_NAMES: [&str; TRACEPOINTS.len()] = [
-    "hook-task-newtask",
-    "hook-process-exec",
-    "hook-process-exit",
-    "hook-cgroup-attach",
-];
+const HOOK_NAMES: [&str; TRACEPOINTS.len()] =
+    ["hook-task-newtask", "hook-process-exec", "hook-process-exit", "hook-cgroup-attach"];
 
 fn required(name: &'static str, (state, detail): Seen) -> Feature {
-    Feature {
-        name,
-        state,
-        need: Need::Required,
-        detail,
-        cost: EVERYTHING,
-    }
+    Feature { name, state, need: Need::Required, detail, cost: EVERYTHING }
 }
 
 fn optional(name: &'static str, (state, detail): Seen) -> Feature {
-    Feature {
-        name,
-        state,
-        need: Need::Optional,
-        detail,
-        cost: "",
-    }
+    Feature { name, state, need: Need::Optional, detail, cost: "" }
 }
 
 fn seen_btf(types: &Result<KernelTypes, impl Display>) -> Seen {
@@ -88,10 +72,7 @@ fn seen_fields(types: Option<&KernelTypes>) -> Seen {
     };
     match fields::resolve(types) {
         Ok((_, absent)) if absent.is_empty() => (State::Yes, "all that the programs read".to_owned()),
-        Ok((_, absent)) => (
-            State::Yes,
-            format!("all but {}, shown as unknown", absent.join(", ")),
-        ),
+        Ok((_, absent)) => (State::Yes, format!("all but {}, shown as unknown", absent.join(", "))),
         Err(missing) => (State::No, format!("not in this kernel: {}", missing.join(", "))),
     }
 }
@@ -102,10 +83,7 @@ fn seen_ring() -> Seen {
     }
     match is_map_supported(MapType::RingBuf) {
         Ok(true) => (State::Yes, "can be made".to_owned()),
-        Ok(false) => (
-            State::No,
-            "this kernel does not know it (Linux 5.8 does)".to_owned(),
-        ),
+        Ok(false) => (State::No, "this kernel does not know it (Linux 5.8 does)".to_owned()),
         Err(error) => (State::No, format!("refused: {}", reason(&error.io_error))),
     }
 }
@@ -140,10 +118,7 @@ fn seen_trampolines(types: Option<&KernelTypes>) -> Seen {
 fn seen_lsm(types: Option<&KernelTypes>) -> Seen {
     let lsms = host::lsms();
     if let Lsms::Listed { bpf: false, names } = &lsms {
-        return (
-            State::No,
-            format!("not in the list: {names}; boot with lsm={names},bpf"),
-        );
+        return (State::No, format!("not in the list: {names}; boot with lsm={names},bpf"));
     }
     let loaded = try_load(types, Kind::SleepableLsm, "bpf_lsm_bprm_creds_for_exec");
     match (loaded, lsms) {
@@ -204,10 +179,7 @@ mod tests {
     fn without_btf_nothing_is_guessed() {
         assert_eq!(seen_fields(None).0, State::Unknown);
         assert_eq!(seen_trampolines(None), (State::Unknown, NO_BTF.to_owned()));
-        assert_eq!(
-            seen_btf(&Err::<KernelTypes, _>("gone")),
-            (State::No, "gone".to_owned())
-        );
+        assert_eq!(seen_btf(&Err::<KernelTypes, _>("gone")), (State::No, "gone".to_owned()));
     }
 
     #[test]

@@ -31,10 +31,7 @@ impl RingReader {
     pub(super) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
         // SAFETY: the map owns its descriptor for as long as the `RingBuf` lives, and never gives another one.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?;
-        Ok(Self {
-            ring,
-            loss: LossTracker::new(),
-        })
+        Ok(Self { ring, loss: LossTracker::new() })
     }
 
     /// Waits until the kernel says that there is something. Cancel safe.
@@ -49,10 +46,7 @@ impl RingReader {
     /// Takes the next record, if there is one.
     pub fn take(&mut self) -> Option<Taken> {
         let event = decode(&self.ring.get_mut().next()?);
-        let missing = event
-            .as_ref()
-            .ok()
-            .and_then(|event| self.loss.received(event.cpu, event.seq));
+        let missing = event.as_ref().ok().and_then(|event| self.loss.received(event.cpu, event.seq));
         Some(Taken { event, missing })
     }
 

@@ -11,11 +11,8 @@ const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const BPF_F_SLEEPABLE: u32 = 1 << 4;
 /// `call bpf_get_current_task_btf; r0 = 0; exit`.
-const TASK_THEN_ZERO: [[u8; 8]; 3] = [
-    [0x85, 0, 0, 0, 158, 0, 0, 0],
-    [0xb7, 0, 0, 0, 0, 0, 0, 0],
-    [0x95, 0, 0, 0, 0, 0, 0, 0],
-];
+const TASK_THEN_ZERO: [[u8; 8]; 3] =
+    [[0x85, 0, 0, 0, 158, 0, 0, 0], [0xb7, 0, 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
 
 /// What a program is for: its type, where it attaches, and its flags.
 #[derive(Clone, Copy, Debug)]
@@ -105,14 +102,7 @@ pub(super) fn load(kind: Kind, btf_id: u32) -> io::Result<OwnedFd> {
 /// # Errors
 /// What the kernel said.
 pub(super) fn attach(program: &OwnedFd) -> io::Result<OwnedFd> {
-    bpf(
-        BPF_RAW_TRACEPOINT_OPEN,
-        &RawTracepoint {
-            name: 0,
-            prog_fd: program.as_raw_fd() as u32,
-            pad: 0,
-        },
-    )
+    bpf(BPF_RAW_TRACEPOINT_OPEN, &RawTracepoint { name: 0, prog_fd: program.as_raw_fd() as u32, pad: 0 })
 }
 
 fn bpf<T: Pod>(command: libc::c_int, attr: &T) -> io::Result<OwnedFd> {

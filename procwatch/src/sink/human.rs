@@ -40,11 +40,7 @@ pub struct Style {
 impl Default for Style {
     /// Bounded lines without colour in the machine's time zone.
     fn default() -> Self {
-        Self {
-            wide: false,
-            colour: false,
-            zone: TimeZone::system(),
-        }
+        Self { wide: false, colour: false, zone: TimeZone::system() }
     }
 }
 
@@ -68,12 +64,7 @@ impl<W: Write> Human<W> {
     pub fn with_users(out: W, style: Style, users: UserNames) -> Self {
         let Style { wide, colour, zone } = style;
         let columns = if wide { usize::MAX } else { DETAIL_COLUMNS };
-        Self {
-            out,
-            line: Line::new(columns, colour),
-            time: TimeColumn::new(zone),
-            users,
-        }
+        Self { out, line: Line::new(columns, colour), time: TimeColumn::new(zone), users }
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -95,8 +86,7 @@ impl<W: Write> Sink for Human<W> {
     fn write(&mut self, record: &Record) -> io::Result<()> {
         self.line.clear();
         self.time.add(record.time, &mut self.line);
-        self.line
-            .add(format_args!(" {:KIND_WIDTH$} ", kind(&record.body)));
+        self.line.add(format_args!(" {:KIND_WIDTH$} ", kind(&record.body)));
         if let Some(process) = process(&record.body) {
             add_process(process, &mut self.line);
         }
@@ -150,18 +140,9 @@ const fn process(body: &Body) -> Option<&Process> {
 }
 
 fn add_process(process: &Process, line: &mut Line) {
-    line.add(format_args!(
-        "{:>7} {:>7} {:>7} ",
-        process.pid, process.tid, process.ppid
-    ));
+    line.add(format_args!("{:>7} {:>7} {:>7} ", process.pid, process.tid, process.ppid));
     let start = line.position();
-    line.add(format_args!(
-        "{}",
-        User {
-            name: process.user.as_ref(),
-            uid: process.uid
-        }
-    ));
+    line.add(format_args!("{}", User { name: process.user.as_ref(), uid: process.uid }));
     if process.euid != process.uid {
         line.add(format_args!("→{}", process.euid));
     }
@@ -194,11 +175,7 @@ struct TimeColumn {
 
 impl TimeColumn {
     const fn new(zone: TimeZone) -> Self {
-        Self {
-            zone,
-            second: i64::MIN,
-            text: String::new(),
-        }
+        Self { zone, second: i64::MIN, text: String::new() }
     }
 
     fn add(&mut self, time: Timestamp, line: &mut Line) {
@@ -207,11 +184,7 @@ impl TimeColumn {
             self.text = format!("{:02}:{:02}:{:02}", local.hour(), local.minute(), local.second());
             self.second = time.as_second();
         }
-        line.add(format_args!(
-            "{}.{:06}",
-            self.text,
-            time.subsec_nanosecond().unsigned_abs() / 1_000
-        ));
+        line.add(format_args!("{}.{:06}", self.text, time.subsec_nanosecond().unsigned_abs() / 1_000));
     }
 }
 

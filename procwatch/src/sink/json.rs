@@ -16,10 +16,7 @@ pub struct Json<W> {
 impl<W: Write> Json<W> {
     /// Writes to `out`, one call a line.
     pub const fn new(out: W) -> Self {
-        Self {
-            out,
-            line: Vec::new(),
-        }
+        Self { out, line: Vec::new() }
     }
 }
 
@@ -68,12 +65,7 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         let kinds: Vec<String> = text
             .lines()
-            .map(|line| {
-                serde_json::from_str::<Value>(line).unwrap()["kind"]
-                    .as_str()
-                    .unwrap()
-                    .to_owned()
-            })
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].as_str().unwrap().to_owned())
             .collect();
         assert_eq!(
             kinds,

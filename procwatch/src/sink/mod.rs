@@ -45,11 +45,7 @@ impl Format {
             return Self::Json;
         }
         let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self::Human(human::Style {
-            wide,
-            colour,
-            ..human::Style::default()
-        })
+        Self::Human(human::Style { wide, colour, ..human::Style::default() })
     }
 
     /// A sink of this format over `out`, which does the buffering.

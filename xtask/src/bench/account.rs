@@ -47,10 +47,7 @@ impl Drop for Account {
 
 /// How many programs of the process in `proc` are attached.
 pub(crate) fn attached(proc: &Path) -> Result<usize> {
-    Ok(programs(proc)?
-        .values()
-        .filter(|program| !program.hook.is_empty())
-        .count())
+    Ok(programs(proc)?.values().filter(|program| !program.hook.is_empty()).count())
 }
 
 /// The programs of the process in `proc`, by their id.
@@ -94,20 +91,10 @@ mod tests {
         let mut programs = BTreeMap::new();
         note("pos:\t0\nflags:\t02000002\n", &mut programs);
         assert!(programs.is_empty());
-        note(
-            "link_type:\traw_tracepoint\nprog_id:\t254\ntp_name:\ttask_newtask\n",
-            &mut programs,
-        );
-        note(
-            "prog_id:\t254\nrun_time_ns:\t700\nrun_cnt:\t3\nverified_insns:\t3132\n",
-            &mut programs,
-        );
-        let expected = Program {
-            hook: "task_newtask".to_owned(),
-            run_time_ns: 700,
-            run_cnt: 3,
-            verified_insns: 3132,
-        };
+        note("link_type:\traw_tracepoint\nprog_id:\t254\ntp_name:\ttask_newtask\n", &mut programs);
+        note("prog_id:\t254\nrun_time_ns:\t700\nrun_cnt:\t3\nverified_insns:\t3132\n", &mut programs);
+        let expected =
+            Program { hook: "task_newtask".to_owned(), run_time_ns: 700, run_cnt: 3, verified_insns: 3132 };
         assert_eq!(programs.into_iter().collect::<Vec<_>>(), [(254, expected)]);
     }
 }

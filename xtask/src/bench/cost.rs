@@ -20,11 +20,8 @@ use crate::{
 const TARGET_PERCENT: f64 = 2.0;
 
 /// What is timed, with a count that takes about half a second.
-const OPERATIONS: [(Operation, u32); 3] = [
-    (Operation::Thread, 20_000),
-    (Operation::Fork, 3_000),
-    (Operation::Exec, 600),
-];
+const OPERATIONS: [(Operation, u32); 3] =
+    [(Operation::Thread, 20_000), (Operation::Fork, 3_000), (Operation::Exec, 600)];
 
 /// Who watches meanwhile; the first is nobody.
 const WATCHERS: [&[&str]; 3] = [&[], &["run"], &["watch", "--json"]];
@@ -58,17 +55,11 @@ pub(super) fn measure(bench: &Bench) -> Result<Section> {
     }
     let loads =
         OPERATIONS.map(|(operation, count)| format!("{} time {} {count}", load::NAME, operation.name()));
-    let mut commands = vec![
-        "procwatch run > /dev/null".to_owned(),
-        "procwatch watch --json > /dev/null".to_owned(),
-    ];
+    let mut commands =
+        vec!["procwatch run > /dev/null".to_owned(), "procwatch watch --json > /dev/null".to_owned()];
     commands.extend(loads);
     commands.push("sysctl kernel.bpf_stats_enabled=1; cat /proc/PID/fdinfo/*".to_owned());
-    Ok(Section {
-        title: "Cost to others",
-        commands,
-        figures,
-    })
+    Ok(Section { title: "Cost to others", commands, figures })
 }
 
 /// All operations with every watcher, by turns, and each round begins with another one.
@@ -99,11 +90,7 @@ fn start(bench: &Bench, arguments: &[&str]) -> Result<Option<Agent>> {
 /// ns that one operation takes.
 fn time(operation: Operation, count: u32) -> Result<f64> {
     interrupt::check()?;
-    let ns = exec::read(&mut load::command(&[
-        "time",
-        operation.name(),
-        &count.to_string(),
-    ])?)?;
+    let ns = exec::read(&mut load::command(&["time", operation.name(), &count.to_string()])?)?;
     let ns: f64 = ns.trim().parse().context("the load gave no figure")?;
     Ok(ns / f64::from(count))
 }
@@ -111,18 +98,11 @@ fn time(operation: Operation, count: u32) -> Result<f64> {
 /// One operation with each watcher, and next to it what that is above nobody.
 fn compare(operation: &'static str, times: &Times) -> Vec<Figure> {
     let of = |watcher| times.get(&(watcher, operation)).map_or(&[][..], Vec::as_slice);
-    let mut figures = vec![Figure::median(
-        format!("{operation}, nobody watches"),
-        "ns",
-        of(0),
-    )];
+    let mut figures = vec![Figure::median(format!("{operation}, nobody watches"), "ns", of(0))];
     for (watcher, arguments) in WATCHERS.iter().enumerate().skip(1) {
         let above = Spread::of(&percent_above(of(watcher), of(0)));
         let note = above.map_or_else(String::new, |above| {
-            format!(
-                "{:+.1} % ({:+.1} to {:+.1}) by pairs",
-                above.median, above.min, above.max
-            )
+            format!("{:+.1} % ({:+.1} to {:+.1}) by pairs", above.median, above.min, above.max)
         });
         let name = format!("{operation}, {}", arguments.join(" "));
         figures.push(Figure::median(name, "ns", of(watcher)).note(note));
@@ -143,9 +123,7 @@ fn by_account(bench: &Bench, arguments: &[&str]) -> Result<BTreeMap<&'static str
             // The load does a tenth more, before it looks at the clock.
             let done = f64::from(count + count / 10);
             let charge = charges.entry(operation.name()).or_default();
-            charge
-                .ns
-                .push((after.run_time_ns - before.run_time_ns) as f64 / done);
+            charge.ns.push((after.run_time_ns - before.run_time_ns) as f64 / done);
             charge.runs.push((after.run_cnt - before.run_cnt) as f64 / done);
         }
     }
@@ -155,13 +133,11 @@ fn by_account(bench: &Bench, arguments: &[&str]) -> Result<BTreeMap<&'static str
 
 /// The sum over all programs.
 fn total(programs: &BTreeMap<u64, Program>) -> Program {
-    programs
-        .values()
-        .fold(Program::default(), |sum, program| Program {
-            run_time_ns: sum.run_time_ns + program.run_time_ns,
-            run_cnt: sum.run_cnt + program.run_cnt,
-            ..sum
-        })
+    programs.values().fold(Program::default(), |sum, program| Program {
+        run_time_ns: sum.run_time_ns + program.run_time_ns,
+        run_cnt: sum.run_cnt + program.run_cnt,
+        ..sum
+    })
 }
 
 /// The account of each operation, and its share of the operation's time when nobody watches.
@@ -180,11 +156,7 @@ fn shares(watcher: usize, charges: &BTreeMap<&'static str, Charge>, times: &Time
         // Other work makes an operation longer, and the share smaller than it is: the quickest round counts.
         let shares: Vec<f64> = charge.ns.iter().map(|ns| ns / alone.min * 100.0).collect();
         let share = Figure::median(format!("{name}, {who}: share of its time"), "%", &shares);
-        figures.push(if watcher == 1 {
-            share.at_most(TARGET_PERCENT)
-        } else {
-            share
-        });
+        figures.push(if watcher == 1 { share.at_most(TARGET_PERCENT) } else { share });
     }
     figures
 }

@@ -139,9 +139,7 @@ fn ticks(stat: &str) -> Result<u64> {
 
 /// A number of /proc/PID/status.
 fn field(status: &str, name: &str) -> Result<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     number.with_context(|| format!("status has no {name}"))
 }

@@ -39,10 +39,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Section> {
         title: "Latency of alerts",
         commands: vec![
             "procwatch run --json".to_owned(),
-            format!(
-                "{} explode {THREADS}   # {EXPLOSIONS} times, {cpus} at once",
-                load::NAME
-            ),
+            format!("{} explode {THREADS}   # {EXPLOSIONS} times, {cpus} at once", load::NAME),
             format!("{} spin   # {cpus} of them, when saturated", load::NAME),
         ],
         figures,
@@ -53,8 +50,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Section> {
 fn explosions(bench: &Bench, load: &str, at_once: usize) -> Result<Vec<Figure>> {
     let mut agent = Agent::start(&mut bench.procwatch(&["run", "--json"])?)?;
     ensure!(
-        agent.until(Duration::from_secs(20), |line| line
-            .contains(r#""topic":"armed""#))?,
+        agent.until(Duration::from_secs(20), |line| line.contains(r#""topic":"armed""#))?,
         "the agent was not armed within 20 s"
     );
     let mut started = 0;
@@ -86,9 +82,7 @@ fn explode() -> Result<Child> {
 fn latency_ms(line: &str) -> Option<f64> {
     let record: Value = serde_json::from_str(line).ok()?;
     let ours = record["kind"] == "alert" && record["comm"] == load::NAME;
-    ours.then(|| record["latency_ns"].as_f64())
-        .flatten()
-        .map(|ns| ns / 1e6)
+    ours.then(|| record["latency_ns"].as_f64()).flatten().map(|ns| ns / 1e6)
 }
 
 fn figures(load: &str, latencies: &[f64], expected: usize) -> Vec<Figure> {

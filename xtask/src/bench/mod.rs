@@ -76,16 +76,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 
 fn measure(agent: &Path, quick: bool) -> Result<()> {
     interrupt::catch()?;
-    let target = agent
-        .ancestors()
-        .nth(2)
-        .context("the agent is not in a target folder")?;
+    let target = agent.ancestors().nth(2).context("the agent is not in a target folder")?;
     let folder = target.join("bench");
     let machine = machine()?;
-    let bench = Bench {
-        agent: agent.to_owned(),
-        quick,
-    };
+    let bench = Bench { agent: agent.to_owned(), quick };
     let mut sections = Vec::new();
     for (title, part) in PARTS {
         eprintln!("bench: {title}");
@@ -121,10 +115,7 @@ fn machine() -> Result<String> {
     // Other work on the machine is the noise in all that follows.
     let load = read(Path::new("/proc/loadavg"))?;
     let load = load.split(' ').next().unwrap_or_default();
-    Ok(format!(
-        "Linux {}, {cpus} CPUs, {model}; load {load} before the first figure",
-        kernel.trim()
-    ))
+    Ok(format!("Linux {}, {cpus} CPUs, {model}; load {load} before the first figure", kernel.trim()))
 }
 
 impl Bench {
@@ -164,11 +155,7 @@ fn wait_for_lock() -> Result<()> {
 
 /// The agent that the lock file names, if it lives.
 fn holder() -> Option<u32> {
-    let pid = fs::read_to_string("/run/procwatch/agent.lock")
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
+    let pid = fs::read_to_string("/run/procwatch/agent.lock").ok()?.trim().parse().ok()?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     (name.trim() == "procwatch").then_some(pid)
 }

@@ -45,14 +45,7 @@ pub(crate) struct Figure {
 impl Figure {
     /// A single value.
     pub(crate) fn one(name: impl Into<String>, unit: &'static str, value: f64) -> Self {
-        Self {
-            name: name.into(),
-            unit,
-            value: Some(value),
-            spread: None,
-            target: None,
-            note: String::new(),
-        }
+        Self { name: name.into(), unit, value: Some(value), spread: None, target: None, note: String::new() }
     }
 
     /// The median of a sample, with its spread.
@@ -60,49 +53,29 @@ impl Figure {
         let Some(spread) = Spread::of(sample) else {
             return Self::missing(name, "nothing was measured");
         };
-        Self {
-            spread: Some(spread),
-            ..Self::one(name, unit, spread.median)
-        }
+        Self { spread: Some(spread), ..Self::one(name, unit, spread.median) }
     }
 
     /// One that could not be taken.
     pub(crate) fn missing(name: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self {
-            value: None,
-            note: reason.into(),
-            ..Self::one(name, "", 0.0)
-        }
+        Self { value: None, note: reason.into(), ..Self::one(name, "", 0.0) }
     }
 
     /// With the value that it should not be above.
     pub(crate) fn at_most(self, target: f64) -> Self {
-        Self {
-            target: Some(target),
-            ..self
-        }
+        Self { target: Some(target), ..self }
     }
 
     /// With a remark.
     pub(crate) fn note(self, note: impl Into<String>) -> Self {
-        Self {
-            note: note.into(),
-            ..self
-        }
+        Self { note: note.into(), ..self }
     }
 
     /// The cells of its row.
     fn cells(&self) -> [String; 5] {
-        let value = self
-            .value
-            .map_or_else(|| "not taken".to_owned(), |value| with_unit(value, self.unit));
+        let value = self.value.map_or_else(|| "not taken".to_owned(), |value| with_unit(value, self.unit));
         let spread = self.spread.map_or_else(String::new, |spread| {
-            format!(
-                "{}–{}, n={}",
-                number(spread.min),
-                number(spread.max),
-                spread.count
-            )
+            format!("{}–{}, n={}", number(spread.min), number(spread.max), spread.count)
         });
         let target = match (self.target, self.value) {
             (Some(target), Some(value)) if value <= target => {
@@ -204,18 +177,9 @@ mod tests {
             }],
         };
         let text = report.markdown();
-        assert!(
-            text.contains("| memory | 8.00 MB | 7.00–9.00, n=3 | ≤ 15.0 MB: met |"),
-            "{text}"
-        );
-        assert!(
-            text.contains("| wake-ups | 2.50 /s |  | ≤ 1.00 /s: MISSED |"),
-            "{text}"
-        );
-        assert!(
-            text.contains("| latency | not taken |  |  | no alert came |"),
-            "{text}"
-        );
+        assert!(text.contains("| memory | 8.00 MB | 7.00–9.00, n=3 | ≤ 15.0 MB: met |"), "{text}");
+        assert!(text.contains("| wake-ups | 2.50 /s |  | ≤ 1.00 /s: MISSED |"), "{text}");
+        assert!(text.contains("| latency | not taken |  |  | no alert came |"), "{text}");
         assert!(report.table().contains("  $ procwatch run\n"));
     }
 }

@@ -44,9 +44,7 @@ fn median(sorted: &[f64]) -> Option<f64> {
 /// What `with` is above `without`, in percent, pair by pair: both of a pair were measured in the same minute.
 pub(crate) fn percent_above(with: &[f64], without: &[f64]) -> Vec<f64> {
     let pairs = with.iter().zip(without);
-    pairs
-        .map(|(with, without)| (with / without - 1.0) * 100.0)
-        .collect()
+    pairs.map(|(with, without)| (with / without - 1.0) * 100.0).collect()
 }
 
 #[cfg(test)]

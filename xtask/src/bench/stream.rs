@@ -50,9 +50,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Section> {
     thread::sleep(Duration::from_millis(500));
     let cpu = idle::cpu_seconds(&agent.proc())? - cpu_before;
     agent.stop(|_| {})?;
-    let heard = reader
-        .join()
-        .map_err(|_| anyhow::anyhow!("the reader of the stream failed"))??;
+    let heard = reader.join().map_err(|_| anyhow::anyhow!("the reader of the stream failed"))??;
     Ok(Section {
         title: "Stream",
         commands: vec![
@@ -85,11 +83,7 @@ fn figures(heard: &Heard, created: u64, elapsed: f64, cpu: f64) -> Result<Vec<Fi
         Figure::one("missing without being told", "threads", (missing - lost).max(0.0)).at_most(0.0),
         Figure::one("CPU of the agent", "µs/event", cpu / events * 1e6)
             .note(format!("{:.0} % of one CPU", cpu / elapsed * 100.0)),
-        Figure::one(
-            "size",
-            "bytes/event",
-            heard.bytes as f64 / heard.lines.max(1) as f64,
-        ),
+        Figure::one("size", "bytes/event", heard.bytes as f64 / heard.lines.max(1) as f64),
     ])
 }
 

@@ -25,11 +25,7 @@ pub(super) fn show(agent: &mut Agent) -> Result<bool> {
     tell("")?;
     tell("1. A process gets out of hand: 300 threads, which sleep. It may have 79.")?;
     let expected: Vec<u32> = LEVELS.into_iter().filter(|level| *level < 300).collect();
-    let process = Ending(
-        load::command(&["explode", THREADS])?
-            .stdout(Stdio::null())
-            .spawn()?,
-    );
+    let process = Ending(load::command(&["explode", THREADS])?.stdout(Stdio::null()).spawn()?);
     let begun = Instant::now();
     let mut seen = 0;
     agent.until(PATIENCE, |line| {

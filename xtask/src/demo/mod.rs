@@ -43,9 +43,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         return show(&agent);
     }
     let this = std::env::current_exe().context("cannot find this program")?;
-    Err(exec::replace(
-        caller::as_root(&this)?.args(["demo", "--agent"]).arg(agent),
-    ))
+    Err(exec::replace(caller::as_root(&this)?.args(["demo", "--agent"]).arg(agent)))
 }
 
 /// One short line of narration.
@@ -111,10 +109,7 @@ mod tests {
     fn kind_and_process_are_read_from_a_line() {
         let line = "16:14:35.839018 alert   812     900    1 root     procwatch-demo  notice 80 threads";
         assert_eq!(kind_and_pid(line), Some(("alert", 812)));
-        assert_eq!(
-            kind_and_pid("16:14:35.839018 health      armed: armed in 4 ms"),
-            None
-        );
+        assert_eq!(kind_and_pid("16:14:35.839018 health      armed: armed in 4 ms"), None);
         assert_eq!(kind_and_pid(""), None);
     }
 }

@@ -40,10 +40,7 @@ pub(super) fn show(agent: &mut Agent, tree: &Tree, uid: u32) -> Result<bool> {
         "2. Like `su`: in {}, a process becomes uid {uid} and makes {CHILDREN} children at once.",
         Tree::session_name()
     ))?;
-    tell(&format!(
-        "   The rule: uid {uid} belongs in {}.",
-        Tree::target_name()
-    ))?;
+    tell(&format!("   The rule: uid {uid} belongs in {}.", Tree::target_name()))?;
     let mut process = Ending(load::command(&["stray", &uid.to_string(), &CHILDREN.to_string()])?.spawn()?);
     tree.enter_session(process.0.id())?;
     let answer = process.0.stdout.take().context("the stray has no output")?;
@@ -98,11 +95,7 @@ impl Moved {
         }
         self.proved.insert(pid);
         let Some(span) = outside(line) else { return };
-        if self
-            .slowest
-            .as_deref()
-            .is_none_or(|slowest| nanoseconds(span) > nanoseconds(slowest))
-        {
+        if self.slowest.as_deref().is_none_or(|slowest| nanoseconds(span) > nanoseconds(slowest)) {
             self.slowest = Some(span.to_owned());
         }
     }
@@ -143,9 +136,7 @@ fn outside(line: &str) -> Option<&str> {
 
 /// A span as procwatch writes it, to compare it.
 fn nanoseconds(span: &str) -> f64 {
-    let digits = span
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(span.len());
+    let digits = span.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(span.len());
     let (number, unit) = span.split_at(digits);
     let factor = match unit {
         "ns" => 1.0,
@@ -168,9 +159,7 @@ mod tests {
             (8, "moved, verified, outside 2.31ms  /a → /b"),
             (9, "ended before it was moved  → /b"),
         ] {
-            moved.note(&format!(
-                "16:14:35.839018 outcome  {pid} {pid} 1 64003 procwatch-demo {result}"
-            ));
+            moved.note(&format!("16:14:35.839018 outcome  {pid} {pid} 1 64003 procwatch-demo {result}"));
         }
         assert_eq!(moved.proved, BTreeSet::from([7, 8]));
         assert_eq!(moved.slowest.as_deref(), Some("2.31ms"));

@@ -24,9 +24,7 @@ impl Tree {
     pub(super) fn plant() -> Result<Self> {
         let mountinfo = agent::read(Path::new("/proc/self/mountinfo"))?;
         let mount = cgroup2_mount(&mountinfo).context("there is no cgroup2 mount in /proc/self/mountinfo")?;
-        let tree = Self {
-            root: Path::new(mount).join(NAME),
-        };
+        let tree = Self { root: Path::new(mount).join(NAME) };
         tree.clear();
         for folder in [tree.session(), tree.target()] {
             fs::create_dir_all(&folder)
@@ -72,11 +70,7 @@ impl Tree {
     /// Removes it and looks whether it is gone.
     pub(super) fn fell(self) -> Result<()> {
         self.clear();
-        ensure!(
-            !self.root.exists(),
-            "{} could not be removed",
-            self.root.display()
-        );
+        ensure!(!self.root.exists(), "{} could not be removed", self.root.display());
         Ok(())
     }
 
@@ -103,9 +97,8 @@ impl Drop for Tree {
 /// The cgroups directly below.
 fn children(cgroup: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(cgroup).with_context(|| format!("cannot list {}", cgroup.display()))?;
-    let folders = entries
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let folders =
+        entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     Ok(folders.map(|entry| entry.path()).collect())
 }
 

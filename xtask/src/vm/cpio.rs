@@ -25,11 +25,7 @@ pub(crate) struct Archive<W> {
 impl<W: Write> Archive<W> {
     /// An empty archive.
     pub(crate) fn new(out: W) -> Self {
-        Self {
-            out,
-            folders: BTreeSet::new(),
-            entries: 0,
-        }
+        Self { out, folders: BTreeSet::new(), entries: 0 }
     }
 
     /// Adds a folder and those above it, where they are not there yet.
@@ -102,9 +98,7 @@ mod tests {
         archive.file("bin/two", b"").unwrap();
         let bytes = archive.finish().unwrap();
         assert_eq!(bytes.len() % 4, 0);
-        let starts: Vec<usize> = (0..bytes.len())
-            .filter(|&at| bytes[at..].starts_with(b"070701"))
-            .collect();
+        let starts: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(b"070701")).collect();
         assert!(starts.iter().all(|start| start % 4 == 0), "{starts:?}");
         let names: Vec<&[u8]> = starts
             .iter()

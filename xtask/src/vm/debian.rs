@@ -53,10 +53,7 @@ impl Mirrors {
                 words.next().filter(|_| is_it).map(str::to_owned)
             })
         };
-        Some(Self {
-            main: of("Debian")?,
-            security: of("Debian-Security")?,
-        })
+        Some(Self { main: of("Debian")?, security: of("Debian-Security")? })
     }
 
     /// The line of a sources file for a suite.
@@ -65,11 +62,8 @@ impl Mirrors {
             Archive::Main => &self.main,
             Archive::Security => &self.security,
         };
-        let signed = if Path::new(KEYRING).is_file() {
-            format!("[signed-by={KEYRING}] ")
-        } else {
-            String::new()
-        };
+        let signed =
+            if Path::new(KEYRING).is_file() { format!("[signed-by={KEYRING}] ") } else { String::new() };
         format!("deb {signed}{address} {suite} main")
     }
 }
@@ -87,10 +81,8 @@ impl Suites {
         let lists = folder.folder("apt/lists/partial")?;
         folder.folder("apt/cache/archives/partial")?;
         let sources = folder.path("apt/sources.list");
-        let lines: Vec<_> = SUITES
-            .iter()
-            .map(|(archive, suite)| mirrors.line(*archive, suite) + "\n")
-            .collect();
+        let lines: Vec<_> =
+            SUITES.iter().map(|(archive, suite)| mirrors.line(*archive, suite) + "\n").collect();
         let lines = lines.concat();
         let options = [
             ("Dir::Etc::sourcelist", sources.clone()),
@@ -99,10 +91,7 @@ impl Suites {
             ("Dir::Cache", folder.path("apt/cache")),
         ];
         let options = options.map(|(name, value)| format!("-o{name}={}", value.display()));
-        let suites = Self {
-            options: options.into(),
-            mirrors,
-        };
+        let suites = Self { options: options.into(), mirrors };
         let done = folder.path("apt/done");
         if fs::read_to_string(&done).is_ok_and(|it| it == lines) {
             return Ok(suites);
@@ -118,11 +107,7 @@ impl Suites {
     /// The names of packages that match a regular expression.
     pub(crate) fn names(&self, expression: &str) -> Result<Vec<String>> {
         let found =
-            exec::read(
-                apt("apt-cache")
-                    .args(&self.options)
-                    .args(["search", "--names-only", expression]),
-            )?;
+            exec::read(apt("apt-cache").args(&self.options).args(["search", "--names-only", expression]))?;
         let names = found.lines().filter_map(|line| line.split(' ').next());
         Ok(names.map(str::to_owned).collect())
     }
@@ -198,10 +183,7 @@ fn update(machine: Option<Apt>) -> Result<()> {
 /// The packages that a simulated installation would install.
 fn installed(plan: &str) -> Vec<String> {
     let names = plan.lines().filter_map(|line| line.strip_prefix("Inst "));
-    names
-        .filter_map(|rest| rest.split(' ').next())
-        .map(str::to_owned)
-        .collect()
+    names.filter_map(|rest| rest.split(' ').next()).map(str::to_owned).collect()
 }
 
 /// Downloads packages and unpacks them into `target`.
@@ -216,10 +198,7 @@ fn unpack(options: &[String], packages: &[String], target: &Path) -> Result<()> 
         exec::read(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(target))?;
         count += 1;
     }
-    ensure!(
-        count == packages.len(),
-        "apt-get downloaded {count} of {packages:?}"
-    );
+    ensure!(count == packages.len(), "apt-get downloaded {count} of {packages:?}");
     fs::remove_dir_all(&downloads).with_context(|| format!("cannot remove {}", downloads.display()))
 }
 
@@ -227,9 +206,7 @@ fn unpack(options: &[String], packages: &[String], target: &Path) -> Result<()> 
 fn apt(program: &str) -> Command {
     let mut command = Command::new(program);
     command.args(["-q", "-oAPT::Sandbox::User=root", "-oAcquire::Languages=none"]);
-    command
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .env("LC_ALL", "C");
+    command.env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C");
     command
 }
 
@@ -257,10 +234,7 @@ fn mend_links(root: &Path) -> Result<()> {
 
 /// A program that may have been unpacked rather than installed.
 pub(crate) fn find_program(root: &Path, name: &str) -> Option<PathBuf> {
-    PROGRAM_FOLDERS
-        .iter()
-        .map(|folder| root.join(folder).join(name))
-        .find(|path| path.is_file())
+    PROGRAM_FOLDERS.iter().map(|folder| root.join(folder).join(name)).find(|path| path.is_file())
 }
 
 #[cfg(test)]

@@ -72,9 +72,7 @@ mod tests {
     #[test]
     fn an_empty_folder_has_lost_what_it_held() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = Folder {
-            root: dir.path().to_owned(),
-        };
+        let folder = Folder { root: dir.path().to_owned() };
         fs::write(folder.folder("run").unwrap().join("old"), "").unwrap();
         assert_eq!(fs::read_dir(folder.empty("run").unwrap()).unwrap().count(), 0);
     }

@@ -39,10 +39,7 @@ const PACKAGES: [&str; 17] = [
 const FILES: [(&str, &str); 3] = [
     ("usr/lib/procwatch-vm/job", include_str!("guest/job")),
     ("usr/lib/procwatch-vm/finish", include_str!("guest/finish")),
-    (
-        "etc/systemd/system/procwatch-job.service",
-        include_str!("guest/job.service"),
-    ),
+    ("etc/systemd/system/procwatch-job.service", include_str!("guest/job.service")),
 ];
 
 /// Its size: sparse, most of it never written.
@@ -61,11 +58,7 @@ pub(crate) fn prepare(folder: &Folder, programs: &Programs, suites: &Suites) -> 
     remove()?;
     install(programs, suites, &root)?;
     add_files(folder, &root)?;
-    exec::read(
-        caller::as_root(Path::new("chroot"))?
-            .arg(&root)
-            .arg("/usr/lib/procwatch-vm/finish"),
-    )?;
+    exec::read(caller::as_root(Path::new("chroot"))?.arg(&root).arg("/usr/lib/procwatch-vm/finish"))?;
     let draft = folder.path("root.ext4.new");
     format(&root, &draft)?;
     remove()?;
@@ -76,12 +69,7 @@ pub(crate) fn prepare(folder: &Folder, programs: &Programs, suites: &Suites) -> 
 /// Installs the packages below `root`.
 fn install(programs: &Programs, suites: &Suites, root: &Path) -> Result<()> {
     let mut command = caller::as_root(&programs.path("mmdebstrap"))?;
-    command.args([
-        "--quiet",
-        "--mode=root",
-        "--variant=minbase",
-        "--format=directory",
-    ]);
+    command.args(["--quiet", "--mode=root", "--variant=minbase", "--format=directory"]);
     command.arg(format!("--include={}", PACKAGES.join(",")));
     command.arg("bookworm").arg(root).args(suites.root_sources());
     exec::read(&mut command).map(drop)
@@ -101,11 +89,7 @@ fn add_files(folder: &Folder, root: &Path) -> Result<()> {
     }
     tar.into_inner()?;
     let mut unpack = caller::as_root(Path::new("tar"))?;
-    unpack
-        .args(["--extract", "--owner=root", "--file"])
-        .arg(&archive)
-        .arg("-C")
-        .arg(root);
+    unpack.args(["--extract", "--owner=root", "--file"]).arg(&archive).arg("-C").arg(root);
     exec::read(&mut unpack).map(drop)
 }
 

@@ -15,13 +15,7 @@ use crate::exec;
 const INIT: &str = include_str!("guest/init");
 
 /// Modules that a guest cannot load from the root file system: it lies behind them, and has no modules at all.
-const MODULES: [&str; 5] = [
-    "virtio_pci",
-    "virtio_blk",
-    "virtio_console",
-    "ext4",
-    "crc32c_generic",
-];
+const MODULES: [&str; 5] = ["virtio_pci", "virtio_blk", "virtio_console", "ext4", "crc32c_generic"];
 
 /// What an initramfs is made of, besides a kernel.
 pub(crate) fn inputs() -> impl std::hash::Hash {
@@ -57,13 +51,7 @@ fn modules(programs: &Programs, unpacked: &Path, release: &str) -> Result<Vec<Pa
     } else {
         unpacked.to_owned()
     };
-    exec::read(
-        programs
-            .command("depmod")
-            .arg("--basedir")
-            .arg(&base)
-            .arg(release),
-    )?;
+    exec::read(programs.command("depmod").arg("--basedir").arg(&base).arg(release))?;
     let folder = base.join("lib/modules").join(release);
     let list = folder.join("modules.dep");
     let list = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
@@ -94,10 +82,7 @@ fn load_order(dependencies: &str) -> Vec<&str> {
 /// A module's file name without the ending of a compressed one; `-` and `_` are the same in it.
 fn plain_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let name = name
-        .strip_suffix(".xz")
-        .or(name.strip_suffix(".zst"))
-        .unwrap_or(&name);
+    let name = name.strip_suffix(".xz").or(name.strip_suffix(".zst")).unwrap_or(&name);
     name.replace('-', "_")
 }
 

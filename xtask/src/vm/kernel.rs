@@ -63,18 +63,12 @@ impl Kernel {
     fn unpack(folder: &Folder, programs: &Programs, suites: &Suites, release: String) -> Result<Self> {
         let name = format!("kernels/{release}-{}", fingerprint(&initramfs::inputs()));
         let home = folder.path(&name);
-        let kernel = Self {
-            image: home.join("vmlinuz"),
-            initramfs: home.join("initramfs"),
-            release,
-        };
+        let kernel = Self { image: home.join("vmlinuz"), initramfs: home.join("initramfs"), release };
         if home.is_dir() {
             return Ok(kernel);
         }
         let release = &kernel.release;
-        say(&format!(
-            "Debian's kernel {release} → target/vm (virtual machines boot it; ~5 s)"
-        ));
+        say(&format!("Debian's kernel {release} → target/vm (virtual machines boot it; ~5 s)"));
         let unpacked = folder.empty("kernel.unpacked")?;
         suites.unpack(&packages(suites, release)?, &unpacked)?;
         let draft = folder.empty("kernel.new")?;
@@ -99,10 +93,7 @@ fn choose(suites: &Suites, version: &str) -> Result<String> {
         .collect();
     match newest(&releases, version) {
         Some(release) => Ok(release.to_owned()),
-        None => bail!(
-            "Debian has no kernel {version} here; it has {}",
-            releases.join(" ")
-        ),
+        None => bail!("Debian has no kernel {version} here; it has {}", releases.join(" ")),
     }
 }
 
@@ -151,10 +142,7 @@ fn find_image(unpacked: &Path, release: &str) -> Result<PathBuf> {
         format!("usr/lib/modules/{release}/vmlinuz"),
         format!("lib/modules/{release}/vmlinuz"),
     ];
-    let found = places
-        .iter()
-        .map(|place| unpacked.join(place))
-        .find(|path| path.is_file());
+    let found = places.iter().map(|place| unpacked.join(place)).find(|path| path.is_file());
     found.with_context(|| format!("the packages of {release} contain no vmlinuz"))
 }
 
@@ -175,10 +163,7 @@ mod tests {
         assert_eq!(newest(&releases, "6.1"), Some("6.1.0-56-cloud-amd64"));
         assert_eq!(newest(&releases, "6.12"), Some("6.12.9+deb12-cloud-amd64"));
         assert_eq!(newest(&releases, NEWEST), Some("7.2.12+deb13-cloud-amd64"));
-        assert_eq!(
-            newest(&releases, "6.1.0-9-cloud-amd64"),
-            Some("6.1.0-9-cloud-amd64")
-        );
+        assert_eq!(newest(&releases, "6.1.0-9-cloud-amd64"), Some("6.1.0-9-cloud-amd64"));
         assert_eq!(newest(&releases, "4.19"), None);
     }
 }

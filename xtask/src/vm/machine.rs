@@ -70,11 +70,7 @@ pub(crate) struct Machine<'a> {
 impl<'a> Machine<'a> {
     /// A machine that works in `folder`.
     pub(crate) fn new(folder: &'a Folder, programs: &'a Programs, accelerator: Accelerator) -> Self {
-        Self {
-            folder,
-            programs,
-            accelerator,
-        }
+        Self { folder, programs, accelerator }
     }
 
     /// Boots `kernel` on the root file system `image`, does the job and shows what it writes.
@@ -85,17 +81,11 @@ impl<'a> Machine<'a> {
             match self.attempt(kernel, image, job)? {
                 Ended::Well(report) => return Ok(report),
                 Ended::Hung { begun: false, .. } if attempt == 1 => {
-                    say(&format!(
-                        "the guest with {} hung at boot; once more",
-                        kernel.release
-                    ));
+                    say(&format!("the guest with {} hung at boot; once more", kernel.release));
                 }
                 Ended::Hung { begun, tail } => {
                     let what = if begun { "in its job" } else { "at boot, twice" };
-                    bail!(
-                        "the guest with {} hung {what}; on the console:\n{tail}",
-                        kernel.release
-                    );
+                    bail!("the guest with {} hung {what}; on the console:\n{tail}", kernel.release);
                 }
             }
         }
@@ -154,27 +144,20 @@ impl<'a> Machine<'a> {
         // A guest has little to do with memory but for the kernel's share of each CPU.
         let memory = 1024 + 64 * cpus;
         let mut qemu = self.programs.qemu();
-        qemu.args([
-            "-machine",
-            "q35",
-            "-accel",
-            self.accelerator.option(),
-            "-cpu",
-            "max",
-        ])
-        .args(["-smp", &cpus.to_string(), "-m", &memory.to_string()])
-        .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
-        .args(["-nic", "none"])
-        .arg("-kernel")
-        .arg(&kernel.image)
-        .arg("-initrd")
-        .arg(&kernel.initramfs)
-        .arg("-append")
-        .arg(format!("console=ttyS0 quiet panic=-1 mitigations=off {more}"))
-        .arg("-serial")
-        .arg(format!("file:{}", option_value(&run.path("console"))))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+        qemu.args(["-machine", "q35", "-accel", self.accelerator.option(), "-cpu", "max"])
+            .args(["-smp", &cpus.to_string(), "-m", &memory.to_string()])
+            .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
+            .args(["-nic", "none"])
+            .arg("-kernel")
+            .arg(&kernel.image)
+            .arg("-initrd")
+            .arg(&kernel.initramfs)
+            .arg("-append")
+            .arg(format!("console=ttyS0 quiet panic=-1 mitigations=off {more}"))
+            .arg("-serial")
+            .arg(format!("file:{}", option_value(&run.path("console"))))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         if let Ok(errors) = File::create(run.path("errors")) {
             qemu.stderr(errors);
         }
@@ -210,11 +193,7 @@ impl Run {
     /// The last lines of it; the first ones of a panic, where there is one: what follows is less to the point.
     fn console_tail(&self) -> String {
         let console = self.console();
-        let lines: Vec<&str> = console
-            .lines()
-            .map(str::trim_end)
-            .filter(|it| !it.is_empty())
-            .collect();
+        let lines: Vec<&str> = console.lines().map(str::trim_end).filter(|it| !it.is_empty()).collect();
         let panic = lines.iter().position(|line| line.contains(PANIC));
         let begin = panic.unwrap_or(lines.len().saturating_sub(TAIL));
         let end = lines.len().min(begin + TAIL);
@@ -261,8 +240,7 @@ impl Run {
 
 /// Starts the emulator.
 fn start(qemu: &mut Command) -> Result<Child> {
-    qemu.spawn()
-        .with_context(|| format!("cannot start {}", exec::show(qemu)))
+    qemu.spawn().with_context(|| format!("cannot start {}", exec::show(qemu)))
 }
 
 /// Why a machine ended before its job did.
@@ -313,16 +291,9 @@ mod tests {
     fn a_panic_is_told_in_its_own_words() {
         let dir = tempfile::tempdir().unwrap();
         let run = Run::new(dir.path().to_owned());
-        fs::write(
-            run.path("console"),
-            "a\n[ 1.0] Kernel panic - not syncing: x\r\nend\n",
-        )
-        .unwrap();
+        fs::write(run.path("console"), "a\n[ 1.0] Kernel panic - not syncing: x\r\nend\n").unwrap();
         let error = early_end("6.1", ExitStatus::default(), &run).to_string();
-        assert!(
-            error.starts_with("[ 1.0] Kernel panic - not syncing: x; "),
-            "{error}"
-        );
+        assert!(error.starts_with("[ 1.0] Kernel panic - not syncing: x; "), "{error}");
         assert!(run.console_tail().ends_with("end"));
     }
 

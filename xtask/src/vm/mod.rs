@@ -69,11 +69,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let lab = Lab::prepare(workspace)?;
     let job = tests::job(&programs, &agent, options.filter.as_deref(), options.cpus);
     let matrix = kernel::MATRIX.map(str::to_owned);
-    let versions = if options.matrix {
-        &matrix[..]
-    } else {
-        &options.kernel
-    };
+    let versions = if options.matrix { &matrix[..] } else { &options.kernel };
     let mut table = String::from("\nkernel                          tests\n");
     let mut failed = Vec::new();
     for version in versions {
@@ -137,12 +133,7 @@ impl Lab {
         let suites = Suites::prepare(&folder)?;
         let image = image::prepare(&folder, &programs, &suites)?;
         caller::hand_over(&folder.path(""))?;
-        Ok(Self {
-            folder,
-            suites,
-            programs,
-            image,
-        })
+        Ok(Self { folder, suites, programs, image })
     }
 
     /// Does the job on one kernel; returns the release and what came of it.
@@ -151,9 +142,7 @@ impl Lab {
             Ok(kernel) => kernel,
             Err(error) => return (version.to_owned(), Outcome::without_tests(&error)),
         };
-        let outcome = self
-            .try_run(&kernel, job)
-            .unwrap_or_else(|error| Outcome::without_tests(&error));
+        let outcome = self.try_run(&kernel, job).unwrap_or_else(|error| Outcome::without_tests(&error));
         if let Some(failure) = &outcome.failure {
             say(&format!("{}: {failure}", kernel.release));
         }
@@ -163,19 +152,10 @@ impl Lab {
     /// Does the job on one kernel.
     fn try_run(&self, kernel: &Kernel, job: &Job) -> Result<Outcome> {
         let accelerator = Accelerator::find(&self.folder, &self.programs, kernel)?;
-        say(&format!(
-            "{} with {} CPUs by {}",
-            kernel.release,
-            job.cpus,
-            accelerator.name()
-        ));
+        say(&format!("{} with {} CPUs by {}", kernel.release, job.cpus, accelerator.name()));
         let machine = Machine::new(&self.folder, &self.programs, accelerator);
         let report = machine.run(kernel, &self.image, job)?;
-        say(&format!(
-            "{} took {:.1} s",
-            kernel.release,
-            report.took.as_secs_f32()
-        ));
+        say(&format!("{} took {:.1} s", kernel.release, report.took.as_secs_f32()));
         Ok(Outcome::read(&report))
     }
 }

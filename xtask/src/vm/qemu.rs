@@ -55,9 +55,7 @@ impl Programs {
 
     /// One of them: as unpacked, else as installed.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        debian::find_program(&self.root, name)
-            .or_else(|| installed(name))
-            .unwrap_or_else(|| name.into())
+        debian::find_program(&self.root, name).or_else(|| installed(name)).unwrap_or_else(|| name.into())
     }
 
     /// A command of one of them, with the libraries that came with it.

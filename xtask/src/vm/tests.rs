@@ -40,23 +40,12 @@ pub(crate) fn any_matches(programs: &[TestProgram], filter: Option<&str>) -> boo
 pub(crate) fn job(programs: &[TestProgram], agent: &Path, filter: Option<&str>, cpus: u32) -> Job {
     let mut files = vec![
         ("procwatch".to_owned(), Content::Copy(agent.to_owned())),
-        (
-            "filter".to_owned(),
-            Content::Text(filter.unwrap_or_default().to_owned()),
-        ),
+        ("filter".to_owned(), Content::Text(filter.unwrap_or_default().to_owned())),
     ];
     for program in programs.iter().filter(|program| is_for_guest(program)) {
-        files.push((
-            format!("tests/{}", program.name),
-            Content::Copy(program.path.clone()),
-        ));
+        files.push((format!("tests/{}", program.name), Content::Copy(program.path.clone())));
     }
-    Job {
-        files,
-        command: RUN.to_owned(),
-        cpus,
-        timeout: Duration::from_mins(5),
-    }
+    Job { files, command: RUN.to_owned(), cpus, timeout: Duration::from_mins(5) }
 }
 
 /// What came out of the tests in one guest.
@@ -75,25 +64,14 @@ impl Outcome {
     pub(crate) fn read(report: &Report) -> Self {
         let mut counts = Counts::default();
         counts.add(&report.output);
-        let skips: Vec<&str> = report
-            .output
-            .lines()
-            .filter_map(|line| line.strip_prefix(SKIP))
-            .collect();
+        let skips: Vec<&str> = report.output.lines().filter_map(|line| line.strip_prefix(SKIP)).collect();
         let failure = match report.exit_code {
             0 => None,
             124 | 137 => Some("the tests took too long".to_owned()),
             1 => Some("tests failed".to_owned()),
-            code => Some(format!(
-                "the tests ended with {code}; on the console:\n{}",
-                report.console_tail
-            )),
+            code => Some(format!("the tests ended with {code}; on the console:\n{}", report.console_tail)),
         };
-        Self {
-            counts,
-            skips: Skip::parse_log(&skips.join("\n")),
-            failure,
-        }
+        Self { counts, skips: Skip::parse_log(&skips.join("\n")), failure }
     }
 
     /// The row of a table.
@@ -116,19 +94,12 @@ impl Outcome {
         let mut counts = Counts::default();
         // A skipped test is one that passed in the eyes of its harness, and is taken off again in the summary.
         counts.add_passed(programs.len());
-        Self {
-            counts,
-            skips: programs.iter().map(skip).collect(),
-            failure: None,
-        }
+        Self { counts, skips: programs.iter().map(skip).collect(), failure: None }
     }
 
     /// That of a guest that never got to its tests.
     pub(crate) fn without_tests(error: &anyhow::Error) -> Self {
-        Self {
-            failure: Some(format!("{error:#}")),
-            ..Self::default()
-        }
+        Self { failure: Some(format!("{error:#}")), ..Self::default() }
     }
 }
 
@@ -138,16 +109,8 @@ mod unit {
 
     #[test]
     fn only_programs_for_guests_are_packed() {
-        let program = |name: &str| TestProgram {
-            name: name.to_owned(),
-            path: format!("/t/{name}-1").into(),
-        };
-        let job = job(
-            &[program("vm_basics"), program("stream")],
-            Path::new("/p"),
-            None,
-            2,
-        );
+        let program = |name: &str| TestProgram { name: name.to_owned(), path: format!("/t/{name}-1").into() };
+        let job = job(&[program("vm_basics"), program("stream")], Path::new("/p"), None, 2);
         let names: Vec<&str> = job.files.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["procwatch", "filter", "tests/vm_basics"]);
     }

@@ -58,19 +58,13 @@ impl ConfigReport {
             Ok(config) => Self::held_against(&config, &Mount::find()),
             Err(error) => {
                 let problems = error.problems.iter().map(ToString::to_string).collect();
-                Self {
-                    problems,
-                    ..Self::default()
-                }
+                Self { problems, ..Self::default() }
             }
         })
     }
 
     fn held_against(config: &Config, mount: &Result<Mount, MountError>) -> Self {
-        let files = config
-            .files
-            .iter()
-            .map(|file| escape(file.as_os_str().as_encoded_bytes()).into_owned());
+        let files = config.files.iter().map(|file| escape(file.as_os_str().as_encoded_bytes()).into_owned());
         Self {
             files: files.collect(),
             mode: Some(match config.mode {
@@ -78,11 +72,7 @@ impl ConfigReport {
                 Mode::Enforce => "enforce",
             }),
             levels: config.levels.clone(),
-            rules: config
-                .place
-                .iter()
-                .map(|rule| RuleReport::new(rule, mount))
-                .collect(),
+            rules: config.place.iter().map(|rule| RuleReport::new(rule, mount)).collect(),
             problems: Vec::new(),
         }
     }
@@ -106,9 +96,7 @@ impl ConfigReport {
 impl RuleReport {
     fn new(rule: &PlaceRule, mount: &Result<Mount, MountError>) -> Self {
         let id = |slice: &SliceRef| match mount {
-            Ok(mount) => resolve(mount, slice)
-                .map(|found| found.id)
-                .map_err(|error| error.to_string()),
+            Ok(mount) => resolve(mount, slice).map(|found| found.id).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         let target = id(&rule.slice);
@@ -171,13 +159,7 @@ mod tests {
         assert!(no_source.rules[0].notes[0].starts_with("from /a/from: there is no such cgroup"));
         let no_slice = report(&["a/from"]);
         assert_eq!(no_slice.verdict(), Verdict::Bad);
-        assert!(
-            no_slice.rules[0]
-                .problem
-                .as_ref()
-                .unwrap()
-                .starts_with("slice /a/target: there is no such")
-        );
+        assert!(no_slice.rules[0].problem.as_ref().unwrap().starts_with("slice /a/target: there is no such"));
     }
 
     #[test]

@@ -10,11 +10,7 @@ use crate::feature::{Feature, Need, State};
 
 pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let host = &report.host;
-    writeln!(
-        out,
-        "procwatch {}, Linux {}, {} CPUs",
-        report.version, host.kernel, host.cpus
-    )?;
+    writeln!(out, "procwatch {}, Linux {}, {} CPUs", report.version, host.kernel, host.cpus)?;
     features(out, &report.features)?;
     match &report.config {
         Some(found) => config(out, found)?,
@@ -26,21 +22,10 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
 fn features(out: &mut impl Write, features: &[Feature]) -> io::Result<()> {
     let widest = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or(0);
     let name = widest(&mut features.iter().map(|feature| feature.name.len()).chain([7]));
-    let state = widest(
-        &mut features
-            .iter()
-            .map(|feature| feature.state.name().len())
-            .chain([5]),
-    );
+    let state = widest(&mut features.iter().map(|feature| feature.state.name().len()).chain([5]));
     writeln!(out, "{:name$}  {:state$}  detail", "feature", "state")?;
     for feature in features {
-        writeln!(
-            out,
-            "{:name$}  {:state$}  {}",
-            feature.name,
-            feature.state.name(),
-            feature.detail
-        )?;
+        writeln!(out, "{:name$}  {:state$}  {}", feature.name, feature.state.name(), feature.detail)?;
         if matches!(feature.state, State::No | State::Partly) {
             writeln!(out, "{:name$}  {:state$}  costs: {}", "", "", feature.cost)?;
         }
@@ -56,21 +41,15 @@ fn config(out: &mut impl Write, config: &ConfigReport) -> io::Result<()> {
         write_rule(out, rule)?;
     }
     match (&config.mode, config.count_bad()) {
-        (Some(mode), 0) => writeln!(
-            out,
-            "configuration: ok, {}, mode {mode}",
-            counted(config.rules.len(), "place rule")
-        ),
+        (Some(mode), 0) => {
+            writeln!(out, "configuration: ok, {}, mode {mode}", counted(config.rules.len(), "place rule"))
+        }
         (_, bad) => writeln!(out, "configuration: {}", counted(bad, "problem")),
     }
 }
 
 fn write_rule(out: &mut impl Write, rule: &RuleReport) -> io::Result<()> {
-    writeln!(
-        out,
-        "{}: uid {} belongs in {} ({})",
-        rule.rule, rule.uid, rule.slice, rule.path
-    )?;
+    writeln!(out, "{}: uid {} belongs in {} ({})", rule.rule, rule.uid, rule.slice, rule.path)?;
     for problem in rule.problem.iter().chain(&rule.notes) {
         writeln!(out, "{}: {problem}", rule.location)?;
     }
@@ -83,12 +62,8 @@ fn counted(number: usize, what: &str) -> String {
 
 fn conclusion(report: &Report) -> String {
     let names = |wanted: fn(&Feature) -> bool| {
-        let names: Vec<&str> = report
-            .features
-            .iter()
-            .filter(|feature| wanted(feature))
-            .map(|feature| feature.name)
-            .collect();
+        let names: Vec<&str> =
+            report.features.iter().filter(|feature| wanted(feature)).map(|feature| feature.name).collect();
         names.join(", ")
     };
     let obstacles = names(Feature::is_obstacle);
@@ -99,10 +74,9 @@ fn conclusion(report: &Report) -> String {
     match (report.verdict, unknown.is_empty()) {
         (Verdict::Bad, _) => "procwatch can run here, but not with this configuration".to_owned(),
         (_, false) => format!("whether procwatch can run here is not known: {unknown}"),
-        (Verdict::Loss, _) => format!(
-            "procwatch runs here, with loss of function: {}",
-            names(Feature::is_loss)
-        ),
+        (Verdict::Loss, _) => {
+            format!("procwatch runs here, with loss of function: {}", names(Feature::is_loss))
+        }
         (Verdict::Good, _) => "procwatch runs here".to_owned(),
     }
 }

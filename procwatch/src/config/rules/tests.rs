@@ -33,9 +33,7 @@ fn the_shipped_example_is_good_and_observes() {
     let layer = parse(text).unwrap();
     assert_eq!(layer.mode, Some(Mode::Observe));
     assert_eq!(layer.levels, Some(vec![80, 100, 500, 1000]));
-    let [rule] = &layer.place[..] else {
-        panic!("{:?}", layer.place)
-    };
+    let [rule] = &layer.place[..] else { panic!("{:?}", layer.place) };
     assert_eq!((rule.uid, &*rule.described), (1003, "place[1] user=aimgr"));
     assert_eq!(rule.slice.path().to_string(), "/user.slice/user-1003.slice");
 }
@@ -50,16 +48,10 @@ fn what_is_not_said_is_not_set() {
 fn a_rule_by_uid_and_path() {
     let text = "\n[[place]]\nuid = 0x3EB\nslice = \"/test/target\"\nfrom = [\"/test\", \"user.slice\"]\n";
     let rule = parse(text).unwrap().place.remove(0);
-    assert_eq!(
-        (rule.uid, rule.user, &*rule.described),
-        (1003, None, "place[1] uid=1003")
-    );
+    assert_eq!((rule.uid, rule.user, &*rule.described), (1003, None, "place[1] uid=1003"));
     assert_eq!(rule.location.to_string(), "t.toml:2");
     assert_eq!(
-        rule.from
-            .iter()
-            .map(|from| from.path().to_string())
-            .collect::<Vec<_>>(),
+        rule.from.iter().map(|from| from.path().to_string()).collect::<Vec<_>>(),
         ["/test", "/user.slice"]
     );
 }
@@ -67,9 +59,7 @@ fn a_rule_by_uid_and_path() {
 #[test]
 fn numbers_may_have_underscores() {
     assert_eq!(
-        parse("[[threads]]\nlevels = [1_000, 4_194_304]\n")
-            .unwrap()
-            .levels,
+        parse("[[threads]]\nlevels = [1_000, 4_194_304]\n").unwrap().levels,
         Some(vec![1000, 4_194_304])
     );
 }
@@ -81,38 +71,20 @@ fn bad_modes_and_levels() {
             "moed = \"observe\"",
             "t.toml:1: moed: unknown key; did you mean \"mode\"? (known: mode, threads, place)",
         ),
-        (
-            "colour = 1",
-            "t.toml:1: colour: unknown key (known: mode, threads, place)",
-        ),
+        ("colour = 1", "t.toml:1: colour: unknown key (known: mode, threads, place)"),
         (
             "\nmode = \"enforced\"",
             "t.toml:2: mode: unknown mode \"enforced\"; did you mean \"enforce\"? (known: observe, enforce)",
         ),
-        (
-            "mode = \"\\u001b[2J\"",
-            "t.toml:1: mode: unknown mode \"\\x1b[2J\" (known: observe, enforce)",
-        ),
-        (
-            "mode = true",
-            "t.toml:1: mode: is true or false; right is a text, e.g. \"observe\"",
-        ),
+        ("mode = \"\\u001b[2J\"", "t.toml:1: mode: unknown mode \"\\x1b[2J\" (known: observe, enforce)"),
+        ("mode = true", "t.toml:1: mode: is true or false; right is a text, e.g. \"observe\""),
         (
             "[threads]\nlevels = [80]",
             "t.toml:1: threads: is a table; right is a list of tables, each begun by [[threads]]",
         ),
-        (
-            "threads = []",
-            "t.toml:1: threads: is empty; leave it out for the levels [80, 100, 500, 1000]",
-        ),
-        (
-            "threads = [80]",
-            "t.toml:1: threads[1]: is a whole number; right is a table, begun by [[threads]]",
-        ),
-        (
-            "[[threads]]",
-            "t.toml:1: threads[1].levels: missing; right is e.g. levels = [80, 100, 500, 1000]",
-        ),
+        ("threads = []", "t.toml:1: threads: is empty; leave it out for the levels [80, 100, 500, 1000]"),
+        ("threads = [80]", "t.toml:1: threads[1]: is a whole number; right is a table, begun by [[threads]]"),
+        ("[[threads]]", "t.toml:1: threads[1].levels: missing; right is e.g. levels = [80, 100, 500, 1000]"),
         (
             "[[threads]]\nlevels = [80]\n[[threads]]\nlevels = [90]",
             "t.toml:3: threads[2]: a second entry; this version knows one [[threads]], which holds for all processes",
@@ -165,14 +137,8 @@ fn bad_places() {
             "slcie = 1",
             "t.toml:4: place[1].slcie: unknown key; did you mean \"slice\"? (known: user, uid, slice, from)",
         ),
-        (
-            "uid = 1003",
-            "t.toml:4: place[1]: has user and uid; give one of them",
-        ),
-        (
-            "from = []",
-            "t.toml:4: place[1].from: has 0 entries; 1 to 4 are possible, e.g. [\"user.slice\"]",
-        ),
+        ("uid = 1003", "t.toml:4: place[1]: has user and uid; give one of them"),
+        ("from = []", "t.toml:4: place[1].from: has 0 entries; 1 to 4 are possible, e.g. [\"user.slice\"]"),
         (
             "from = \"user.slice\"",
             "t.toml:4: place[1].from: is a text; right is a list, e.g. [\"user.slice\"]",
@@ -201,10 +167,7 @@ fn bad_places() {
 #[test]
 fn bad_users_and_slices() {
     for (text, message) in [
-        (
-            "uid = 5",
-            "t.toml:1: place[1].slice: missing; right is e.g. slice = \"user-1003.slice\"",
-        ),
+        ("uid = 5", "t.toml:1: place[1].slice: missing; right is e.g. slice = \"user-1003.slice\""),
         (
             "slice = \"a.slice\"",
             "t.toml:1: place[1]: has neither user nor uid; give one of them, e.g. user = \"aimgr\"",
@@ -294,22 +257,10 @@ fn what_is_not_toml_has_its_line() {
             "mode = observe",
             "t.toml:1: not TOML: string values must be quoted, expected literal string, at \"observe\"",
         ),
-        (
-            "a = 1\nmode = \"x",
-            "t.toml:2: not TOML: invalid basic string, expected `\"`",
-        ),
-        (
-            "mode = \"observe\"\nmode = 1",
-            "t.toml:2: not TOML: duplicate key, at \"mode\"",
-        ),
-        (
-            "[[place]",
-            "t.toml:1: not TOML: unclosed array table, expected `]`",
-        ),
-        (
-            "a = [[[[[[[[[[[[[[[[[[[[[[[[[[[[",
-            "t.toml:1: not TOML: unclosed array, expected `]`",
-        ),
+        ("a = 1\nmode = \"x", "t.toml:2: not TOML: invalid basic string, expected `\"`"),
+        ("mode = \"observe\"\nmode = 1", "t.toml:2: not TOML: duplicate key, at \"mode\""),
+        ("[[place]", "t.toml:1: not TOML: unclosed array table, expected `]`"),
+        ("a = [[[[[[[[[[[[[[[[[[[[[[[[[[[[", "t.toml:1: not TOML: unclosed array, expected `]`"),
     ] {
         assert_eq!(problem(text), message);
     }
@@ -319,10 +270,7 @@ fn what_is_not_toml_has_its_line() {
 fn hostile_keys_are_escaped_and_cut() {
     let text = format!("\"\\u001b[31m\" = 1\n{} = 1\n", "k".repeat(500));
     let problems = parse(&text).unwrap_err();
-    assert!(
-        problems[0].starts_with("t.toml:1: \\x1b[31m: unknown key"),
-        "{problems:?}"
-    );
+    assert!(problems[0].starts_with("t.toml:1: \\x1b[31m: unknown key"), "{problems:?}");
     assert!(problems[1].len() < 140, "{problems:?}");
 }
 

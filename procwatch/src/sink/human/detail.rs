@@ -109,10 +109,7 @@ fn add_uid(uid: &Uid, users: &mut UserNames, line: &mut Line) {
         add_uids(uid.old_uid, new, users, line);
     } else {
         let mut separator = "";
-        for (name, old, new) in [
-            ("real ", uid.old_uid, new),
-            ("effective ", uid.old_euid, new_effective),
-        ] {
+        for (name, old, new) in [("real ", uid.old_uid, new), ("effective ", uid.old_euid, new_effective)] {
             if old != new {
                 line.push(separator);
                 line.push(name);
@@ -147,10 +144,7 @@ fn add_cgroup(cgroup: &Cgroup, line: &mut Line) {
 
 fn add_alert(alert: &Alert, line: &mut Line) {
     line.severity(alert.severity);
-    line.add(format_args!(
-        " {} threads (level {}) ",
-        alert.process.threads, alert.level
-    ));
+    line.add(format_args!(" {} threads (level {}) ", alert.process.threads, alert.level));
     let half = line.columns() / 2;
     add_command(&alert.command, half, line);
     for text in [&alert.exe, &alert.process.cgroup].into_iter().flatten() {
@@ -222,23 +216,13 @@ fn add_loss(loss: &Loss, line: &mut Line) {
     if let Some(cpu) = loss.cpu {
         line.add(format_args!(", CPU {cpu}"));
     }
-    line.add(format_args!(
-        ": {} events lost, {} so far; ",
-        loss.lost, loss.lost_total
-    ));
+    line.add(format_args!(": {} events lost, {} so far; ", loss.lost, loss.lost_total));
     line.words(&loss.hint);
 }
 
 fn add_summary(summary: &Summary, line: &mut Line) {
-    let Summary {
-        events,
-        lost,
-        seconds,
-        per_second,
-    } = summary;
-    line.add(format_args!(
-        "{events} events in {seconds:.1}s ({per_second:.0}/s), {lost} lost"
-    ));
+    let Summary { events, lost, seconds, per_second } = summary;
+    line.add(format_args!("{events} events in {seconds:.1}s ({per_second:.0}/s), {lost} lost"));
 }
 
 const fn seen_at(seen_at: SeenAt) -> &'static str {

@@ -18,11 +18,7 @@ pub(super) struct Line {
 impl Line {
     /// Foreign texts may take `columns` each.
     pub(super) const fn new(columns: usize, colour: bool) -> Self {
-        Self {
-            text: String::new(),
-            columns,
-            colour,
-        }
+        Self { text: String::new(), columns, colour }
     }
 
     pub(super) fn clear(&mut self) {
@@ -66,12 +62,8 @@ impl Line {
     /// Cuts what stands since `start` to `columns`, the last of which then shows that it was cut.
     pub(super) fn cut(&mut self, start: usize, columns: usize) {
         if self.text.len() - start > columns && self.columns_since(start) > columns {
-            let kept: usize = self
-                .since(start)
-                .chars()
-                .take(columns.saturating_sub(1))
-                .map(char::len_utf8)
-                .sum();
+            let kept: usize =
+                self.since(start).chars().take(columns.saturating_sub(1)).map(char::len_utf8).sum();
             self.text.truncate(start + kept);
             self.text.push('…');
         }
@@ -181,13 +173,9 @@ mod tests {
 
     #[test]
     fn cut_counts_columns_not_bytes() {
-        for (text, columns, shown) in [
-            ("äöü", 3, "äöü"),
-            ("äöüß", 3, "äö…"),
-            ("abcd", 4, "abcd"),
-            ("abcde", 4, "abc…"),
-            ("ab", 0, "…"),
-        ] {
+        for (text, columns, shown) in
+            [("äöü", 3, "äöü"), ("äöüß", 3, "äö…"), ("abcd", 4, "abcd"), ("abcde", 4, "abc…"), ("ab", 0, "…")]
+        {
             let mut line = Line::new(0, false);
             line.push("> ");
             line.foreign(&Text::from(text), columns);

@@ -13,11 +13,7 @@ fn users() -> UserNames {
 }
 
 fn style() -> Style {
-    Style {
-        wide: false,
-        colour: false,
-        zone: TimeZone::UTC,
-    }
+    Style { wide: false, colour: false, zone: TimeZone::UTC }
 }
 
 fn show_as(style: Style, records: &[Record]) -> String {
@@ -35,30 +31,15 @@ fn show(body: Body) -> String {
 
 /// What stands behind the columns.
 fn detail(body: Body) -> String {
-    show(body)
-        .chars()
-        .skip(16 + 12 + 24 + 9 + 16)
-        .collect::<String>()
-        .trim_end()
-        .to_owned()
+    show(body).chars().skip(16 + 12 + 24 + 9 + 16).collect::<String>().trim_end().to_owned()
 }
 
 fn exec(command: Command) -> Body {
-    Body::Exec(Exec {
-        process: samples::process(),
-        file: "/usr/bin/python3".into(),
-        command,
-    })
+    Body::Exec(Exec { process: samples::process(), file: "/usr/bin/python3".into(), command })
 }
 
 fn exit(code: Option<u8>, signal: Option<u32>, dumped: bool) -> Exit {
-    Exit {
-        process: samples::process(),
-        code,
-        signal,
-        core: dumped,
-        lived_ns: 312_000,
-    }
+    Exit { process: samples::process(), code, signal, core: dumped, lived_ns: 312_000 }
 }
 
 #[test]
@@ -115,11 +96,7 @@ fn extraordinary_values_grow_their_columns() {
         comm: comm("a\nb\x1bc"),
         ..samples::process()
     };
-    let line = show(Body::Exec(Exec {
-        process,
-        file: "/bin/x".into(),
-        command: Command::default(),
-    }));
+    let line = show(Body::Exec(Exec { process, file: "/bin/x".into(), command: Command::default() }));
     assert_eq!(
         line,
         "15:04:05.123456 exec        4194304    4242     100 a-very-long-name→0 a\\nb\\x1bc       /bin/x\n"
@@ -128,12 +105,7 @@ fn extraordinary_values_grow_their_columns() {
 
 #[test]
 fn users_without_a_name_are_numbers() {
-    let process = Process {
-        uid: 7,
-        euid: 0,
-        user: None,
-        ..samples::process()
-    };
+    let process = Process { uid: 7, euid: 0, user: None, ..samples::process() };
     let line = show(exec(Command::default()).with(process));
     assert!(line.contains("    100 7→0      python3 "), "{line}");
 }
@@ -141,11 +113,7 @@ fn users_without_a_name_are_numbers() {
 #[test]
 fn a_fork_names_a_creator_that_is_not_the_parent() {
     let fork = |creator_pid| {
-        detail(Body::Fork(crate::record::Fork {
-            process: samples::process(),
-            creator_pid,
-            creator_tid: 1,
-        }))
+        detail(Body::Fork(crate::record::Fork { process: samples::process(), creator_pid, creator_tid: 1 }))
     };
     assert_eq!(fork(100), "");
     assert_eq!(fork(55), "by 55");
@@ -153,43 +121,19 @@ fn a_fork_names_a_creator_that_is_not_the_parent() {
 
 #[test]
 fn command_lines_are_bounded_and_say_so() {
-    let long = Command {
-        argv: Some(vec!["x".repeat(500).as_str().into()]),
-        argv_cut_bytes: 0,
-    };
+    let long = Command { argv: Some(vec!["x".repeat(500).as_str().into()]), argv_cut_bytes: 0 };
     assert_eq!(detail(exec(long.clone())), format!("{}…", "x".repeat(159)));
-    let cut = Command {
-        argv_cut_bytes: 70,
-        ..long.clone()
-    };
+    let cut = Command { argv_cut_bytes: 70, ..long.clone() };
     assert_eq!(detail(exec(cut)), format!("{}…(+70 bytes)", "x".repeat(159)));
-    let wide = show_as(
-        Style {
-            wide: true,
-            ..style()
-        },
-        &[record(exec(long))],
-    );
+    let wide = show_as(Style { wide: true, ..style() }, &[record(exec(long))]);
     assert!(wide.ends_with(&format!(" {}\n", "x".repeat(500))));
-    assert_eq!(
-        detail(exec(Command {
-            argv_cut_bytes: 9,
-            ..command()
-        })),
-        "python3 leak.py 'a b'…(+9 bytes)"
-    );
+    assert_eq!(detail(exec(Command { argv_cut_bytes: 9, ..command() })), "python3 leak.py 'a b'…(+9 bytes)");
 }
 
 #[test]
 fn an_exec_without_arguments_shows_its_file() {
     assert_eq!(detail(exec(Command::default())), "/usr/bin/python3");
-    assert_eq!(
-        detail(exec(Command {
-            argv: Some(Vec::new()),
-            argv_cut_bytes: 0
-        })),
-        "/usr/bin/python3"
-    );
+    assert_eq!(detail(exec(Command { argv: Some(Vec::new()), argv_cut_bytes: 0 })), "/usr/bin/python3");
 }
 
 #[test]
@@ -197,16 +141,10 @@ fn a_decision_that_is_carried_out_gives_its_reason() {
     let mut shown = Vec::new();
     for record in samples::all() {
         if let Body::Decision(decision) = record.body {
-            shown.push(detail(Body::Decision(Decision {
-                mode: Mode::Enforce,
-                ..decision
-            })));
+            shown.push(detail(Body::Decision(Decision { mode: Mode::Enforce, ..decision })));
         }
     }
-    assert_eq!(
-        shown,
-        ["move (outside-slice) → /user.slice/user-1003.slice  rule place[1] user=aimgr"]
-    );
+    assert_eq!(shown, ["move (outside-slice) → /user.slice/user-1003.slice  rule place[1] user=aimgr"]);
 }
 
 #[test]
@@ -214,45 +152,24 @@ fn ends_are_told() {
     for (exit, shown) in [
         (exit(Some(0), None, false), "code 0  lived 312µs"),
         (exit(Some(3), None, false), "code 3  lived 312µs"),
-        (
-            exit(None, Some(11), true),
-            "signal 11 SEGV core dumped  lived 312µs",
-        ),
+        (exit(None, Some(11), true), "signal 11 SEGV core dumped  lived 312µs"),
         (exit(None, Some(40), false), "signal 40  lived 312µs"),
     ] {
         assert_eq!(detail(Body::Exit(exit)), shown);
     }
-    assert_eq!(
-        detail(Body::ThreadExit(exit(Some(2), None, false))),
-        "threads 1  code 2"
-    );
-    assert_eq!(
-        detail(Body::ThreadExit(exit(None, Some(9), false))),
-        "threads 1  signal 9 KILL"
-    );
+    assert_eq!(detail(Body::ThreadExit(exit(Some(2), None, false))), "threads 1  code 2");
+    assert_eq!(detail(Body::ThreadExit(exit(None, Some(9), false))), "threads 1  signal 9 KILL");
 }
 
 #[test]
 fn only_uids_that_changed_are_told() {
     let uid = |uid, euid, old_uid, old_euid| {
-        let process = Process {
-            uid,
-            euid,
-            ..samples::process()
-        };
+        let process = Process { uid, euid, ..samples::process() };
         let seen_at = crate::record::SeenAt::CredentialChange;
-        let line = show(Body::Uid(Uid {
-            process,
-            old_uid,
-            old_euid,
-            seen_at,
-        }));
+        let line = show(Body::Uid(Uid { process, old_uid, old_euid, seen_at }));
         line.split_once("python3 ").unwrap().1.trim().to_owned()
     };
-    assert_eq!(
-        uid(1000, 0, 1000, 1000),
-        "effective 1000(alice)→0  seen at change"
-    );
+    assert_eq!(uid(1000, 0, 1000, 1000), "effective 1000(alice)→0  seen at change");
     assert_eq!(
         uid(1003, 1003, 1000, 0),
         "real 1000(alice)→1003(aimgr)  effective 0→1003(aimgr)  seen at change"
@@ -262,38 +179,19 @@ fn only_uids_that_changed_are_told() {
 
 #[test]
 fn lineage_stands_at_the_end_and_is_bounded() {
-    let step = |pid, name| Ancestor {
-        pid,
-        uid: 0,
-        comm: comm(name),
-    };
+    let step = |pid, name| Ancestor { pid, uid: 0, comm: comm(name) };
     let with = |lineage| {
-        let process = Process {
-            lineage: Some(lineage),
-            ..samples::process()
-        };
+        let process = Process { lineage: Some(lineage), ..samples::process() };
         detail(exec(command()).with(process))
     };
-    assert_eq!(
-        with(vec![step(12, "bash"), step(11, "su")]),
-        "python3 leak.py 'a b' ← bash(12) ← su(11)"
-    );
+    assert_eq!(with(vec![step(12, "bash"), step(11, "su")]), "python3 leak.py 'a b' ← bash(12) ← su(11)");
     let long = with(vec![step(1, "name"); 100]);
-    assert!(
-        long.ends_with('…') && long.chars().count() == 21 + DETAIL_COLUMNS,
-        "{long}"
-    );
+    assert!(long.ends_with('…') && long.chars().count() == 21 + DETAIL_COLUMNS, "{long}");
 }
 
 #[test]
 fn only_severities_are_coloured() {
-    let coloured = show_as(
-        Style {
-            colour: true,
-            ..style()
-        },
-        &samples::all(),
-    );
+    let coloured = show_as(Style { colour: true, ..style() }, &samples::all());
     assert_eq!(coloured.matches("\x1b[33mWARNING\x1b[0m").count(), 2);
     assert_eq!(coloured.matches('\x1b').count(), 4);
 }
