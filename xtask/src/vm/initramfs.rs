@@ -27,7 +27,7 @@ pub(crate) fn make(programs: &Programs, unpacked: &Path, release: &str, target: 
     let busybox = programs.path("busybox");
     let busybox = fs::read(&busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
     let mut archive = Archive::new(Vec::new());
-    for folder in ["dev", "proc", "root"] {
+    for folder in ["dev", "proc", "sysroot"] {
         archive.folder(folder)?;
     }
     archive.file("init", INIT.as_bytes())?;
