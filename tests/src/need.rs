@@ -51,7 +51,7 @@ pub fn has_bpf_lsm() -> bool {
     list.trim().split(',').any(|name| name == "bpf")
 }
 
-/// A user that does not exist is found before anything is loaded, a missing object as soon as it is wanted.
+/// Asked as briefly as possible: a binary without its programs says so before it does anything.
 fn without_programs() -> bool {
     let Refusal { stderr, .. } = refusal(&["watch", "--for", "1ms"]);
     stderr.contains("built without its kernel programs")

@@ -3,7 +3,7 @@
 use std::{fs, thread, time::Duration};
 
 use nix::sys::signal::Signal;
-use procwatch_tests::{Agent, KernelObjects, compiled, kinds, needs, start, until};
+use procwatch_tests::{Agent, KernelObjects, Pool, compiled, kinds, needs, start, until};
 
 /// What is promised.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -42,6 +42,19 @@ fn of_watch_while_nobody_reads() {
     let agent = Agent::watch_unread(&["--comm", "forks"]);
     forks.say("go");
     forks.hear();
+    assert_ends(agent, Signal::SIGTERM);
+}
+
+#[test]
+fn of_run_while_nobody_reads() {
+    needs!(Root, Bpf);
+    let agent = Agent::run_unread(&[] as &[&str]);
+    // Two alerts and their ends each, of some 500 bytes: more than a pipe holds.
+    for _ in 0..60 {
+        let mut pool = Pool::raw_clone();
+        pool.threads(110);
+        pool.end();
+    }
     assert_ends(agent, Signal::SIGTERM);
 }
 
