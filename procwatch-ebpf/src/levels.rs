@@ -25,8 +25,7 @@ pub(crate) fn may_cross(control: &Control, threads: u32) -> bool {
 /// A process grew to `threads`, at least the lowest level.
 #[inline(always)]
 pub(crate) fn rose(control: &Control, task: Task, threads: u32) {
-    let tgid = task.tgid();
-    if is_agent(tgid) {
+    if is_agent(task.tgid()) {
         return;
     }
     // Levels are crossed in their order, so if the highest one reached is known, all below are.
@@ -34,7 +33,7 @@ pub(crate) fn rose(control: &Control, task: Task, threads: u32) {
     while index > 0 {
         index -= 1;
         if (index as u32) < control.level_count && threads >= control.levels[index] {
-            if is_crossed(tgid, index as u32) {
+            if is_crossed(task, index as u32) {
                 return;
             }
             break;
@@ -44,15 +43,14 @@ pub(crate) fn rose(control: &Control, task: Task, threads: u32) {
         if index as u32 >= control.level_count || threads < control.levels[index] {
             return;
         }
-        cross(control, task, tgid, threads, index);
+        cross(control, task, threads, index);
     }
 }
 
 /// Of all CPUs that see the crossing, the one whose insertion succeeds reports it.
 #[inline(always)]
-fn cross(control: &Control, task: Task, tgid: u32, threads: u32, index: usize) {
-    let key = CrossedKey { tgid, index: index as u32 };
-    match CROSSED.insert(key, task.process_start_ns(), BPF_NOEXIST) {
+fn cross(control: &Control, task: Task, threads: u32, index: usize) {
+    match CROSSED.insert(key(task, index as u32), 0, BPF_NOEXIST) {
         Ok(()) => report(Kind::LevelCrossed, task, threads, control.levels[index], index as u32),
         Err(EEXIST) => {}
         Err(_) => emit::count_state_full(),
@@ -70,7 +68,7 @@ pub(crate) fn fell(control: &Control, task: Task, live: u32) {
         // Each exit lowers the count by one, so a level is left somewhere just below its bound: a process that
         // never came near one is not looked up.
         if live * 5 < level * 4 && live * 5 >= level * 2 {
-            clear(task, task.tgid(), live, level, index as u32);
+            clear(task, live, level, index as u32);
         }
     }
 }
@@ -78,28 +76,32 @@ pub(crate) fn fell(control: &Control, task: Task, live: u32) {
 /// The process ended: with it all its alerts.
 #[inline(always)]
 pub(crate) fn ended(control: &Control, task: Task) {
-    let tgid = task.tgid();
-    if control.level_count == 0 || !is_crossed(tgid, 0) {
+    if control.level_count == 0 || !is_crossed(task, 0) {
         return;
     }
     // The highest first, as in a fall.
     for below in 1..=MAX_LEVELS {
         let index = MAX_LEVELS - below;
-        clear(task, tgid, 0, control.levels[index], index as u32);
+        clear(task, 0, control.levels[index], index as u32);
     }
 }
 
 #[inline(always)]
-fn clear(task: Task, tgid: u32, live: u32, level: u32, index: u32) {
-    if CROSSED.remove(CrossedKey { tgid, index }).is_ok() {
+fn clear(task: Task, live: u32, level: u32, index: u32) {
+    if CROSSED.remove(key(task, index)).is_ok() {
         report(Kind::LevelCleared, task, live, level, index);
     }
 }
 
 #[inline(always)]
-fn is_crossed(tgid: u32, index: u32) -> bool {
+fn is_crossed(task: Task, index: u32) -> bool {
     // SAFETY: the value is not used.
-    unsafe { CROSSED.get(CrossedKey { tgid, index }) }.is_some()
+    unsafe { CROSSED.get(key(task, index)) }.is_some()
+}
+
+#[inline(always)]
+fn key(task: Task, index: u32) -> CrossedKey {
+    CrossedKey { start_ns: task.process_start_ns(), tgid: task.tgid(), index }
 }
 
 #[inline(always)]

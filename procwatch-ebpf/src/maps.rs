@@ -55,18 +55,20 @@ pub(crate) static FILTER_COMMS: HashMap<[u8; COMM_LEN], u8> =
 #[map]
 pub(crate) static FILTER_PIDS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_FILTER_PIDS as u32, 0);
 
-/// A level that a process has crossed and not yet fallen back from.
+/// A level that a process has crossed and not yet fallen back from. Pid and start name it: whoever bears the pid next
+/// is another.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct CrossedKey {
+    pub(crate) start_ns: u64,
     pub(crate) tgid: u32,
     pub(crate) index: u32,
 }
 
-/// The value is the process' start, ns. Insertion with `BPF_NOEXIST` is what makes an alert unique: of all CPUs that
-/// see the crossing one succeeds, on every kernel and without atomic instructions.
+/// A set. Insertion with `BPF_NOEXIST` is what makes an alert unique: of all CPUs that see the crossing one succeeds, on
+/// every kernel and without atomic instructions.
 #[map]
-pub(crate) static CROSSED: HashMap<CrossedKey, u64> = HashMap::with_max_entries(8192, 0);
+pub(crate) static CROSSED: HashMap<CrossedKey, u8> = HashMap::with_max_entries(8192, 0);
 
 /// Last known (real, effective) uid per process, where no hook tells of changes. Bounded: the least recently used go.
 #[map]

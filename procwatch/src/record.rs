@@ -346,6 +346,13 @@ pub enum Result {
     Gone,
 }
 
+impl Result {
+    /// Whether the kernel took the order.
+    pub const fn is_moved(self) -> bool {
+        matches!(self, Self::Verified | Self::Unverified)
+    }
+}
+
 /// Kind `outcome`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Outcome {

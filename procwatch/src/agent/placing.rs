@@ -104,9 +104,11 @@ impl Placer {
             return Ok(());
         }
         let outcome = self.carry_out(place, urgent, report, later);
-        let moved = matches!(outcome.result, Outcoming::Verified | Outcoming::Unverified);
-        let still_outside =
-            if moved { Some(self.sweep(place.rule, kernel, urgent, report, later)?) } else { None };
+        let still_outside = if outcome.result.is_moved() {
+            Some(self.sweep(place.rule, kernel, urgent, report, later)?)
+        } else {
+            None
+        };
         report.now_record(Body::Outcome(Outcome { still_outside, ..outcome }))
     }
 
@@ -232,10 +234,16 @@ impl Placer {
             if strays.is_empty() {
                 return Ok(0);
             }
+            let mut any_moved = false;
             for place in strays {
                 self.decide(&place, report)?;
                 let outcome = self.carry_out(&place, urgent, report, later);
+                any_moved |= outcome.result.is_moved();
                 report.now_record(Body::Outcome(outcome))?;
+            }
+            if !any_moved {
+                // What was refused just now would be refused again.
+                break;
             }
         }
         Ok(self.strays(rule, kernel, report)?.len() as u32)

@@ -89,7 +89,7 @@ pub struct Kernel {
     control: Control,
     stats: PerCpuArray<MapData, Stats>,
     place: HashMap<MapData, u32, PlaceCell>,
-    crossed: HashMap<MapData, u64, u64>,
+    crossed: HashMap<MapData, [u64; 2], u8>,
     unavailable: Vec<String>,
 }
 
@@ -227,9 +227,9 @@ impl Kernel {
     /// When the map is full.
     pub fn claim_crossing(&mut self, process: ProcessKey, index: u32) -> Result<bool, KernelError> {
         const BPF_NOEXIST: u64 = 1;
-        // The key is the pair (tgid, index) of 32 bit words.
-        let key: u64 = bytemuck::cast([process.pid, index]);
-        match self.crossed.insert(key, process.start.0, BPF_NOEXIST) {
+        // The start, and (tgid, index) as a pair of 32 bit words.
+        let key = [process.start.0, bytemuck::cast([process.pid, index])];
+        match self.crossed.insert(key, 0, BPF_NOEXIST) {
             Ok(()) => Ok(true),
             Err(_) if self.crossed.get(&key, 0).is_ok() => Ok(false),
             Err(source) => Err(KernelError::Map { name: "CROSSED", source }),
