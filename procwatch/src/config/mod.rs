@@ -2,8 +2,10 @@
 
 mod error;
 mod load;
+mod place;
 mod read;
 mod rules;
+mod threads;
 
 use std::path::PathBuf;
 
