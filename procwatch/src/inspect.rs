@@ -50,24 +50,15 @@ fn open(key: ProcessKey) -> Option<Process> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{event::BootTime, text::Comm};
-
-    fn me(start: BootTime) -> Subject {
-        let pid = std::process::id();
-        let (uid, euid) = (nix::unistd::getuid().as_raw(), nix::unistd::geteuid().as_raw());
-        Subject { pid, tid: pid, ppid: 0, uid, euid, threads: 1, start, cgroup_id: 0, comm: Comm::default() }
-    }
-
-    fn my_start() -> BootTime {
-        let ticks = Process::myself().unwrap().stat().unwrap().starttime;
-        BootTime(ticks * 1_000_000_000 / procfs::ticks_per_second())
-    }
+    use crate::{event::BootTime, samples};
 
     #[test]
     fn pid_alone_is_no_identity() {
-        assert_eq!(identity(&me(my_start())), Identity::Same);
-        assert_eq!(identity(&me(BootTime(my_start().0 + 1_000_000_000))), Identity::Gone);
-        assert_eq!(identity(&Subject { euid: 12345, ..me(my_start()) }), Identity::OtherUids);
-        assert!(exe(me(my_start()).key()).is_some());
+        let me = samples::me();
+        assert_eq!(identity(&me), Identity::Same);
+        let later = BootTime(me.start.0 + 1_000_000_000);
+        assert_eq!(identity(&Subject { start: later, ..me.clone() }), Identity::Gone);
+        assert_eq!(identity(&Subject { euid: 12345, ..me.clone() }), Identity::OtherUids);
+        assert!(exe(me.key()).is_some());
     }
 }

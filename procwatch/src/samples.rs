@@ -1,8 +1,12 @@
 //! One record of each kind, for tests.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 
 use crate::{
+    cgroup::Mount,
+    event::{BootTime, Subject},
     record::{
         Action, Alert, Body, Cgroup, Cleared, Command, Decision, Exec, Exit, Fork, Health, HealthTopic, Loss,
         Mode, Outcome, Process, Reason, Record, Result, Ring, SeenAt, Severity, Summary, Thread, Uid,
@@ -39,6 +43,27 @@ pub(crate) fn process() -> Process {
         cgroup_id: 77,
         cgroup: Some("/user.slice/user-1000.slice/session-2.scope".into()),
         lineage: None,
+    }
+}
+
+/// The process that runs the tests, as the kernel would tell of it.
+pub(crate) fn me() -> Subject {
+    let pid = std::process::id();
+    let (uid, euid) = (nix::unistd::getuid().as_raw(), nix::unistd::geteuid().as_raw());
+    let ticks = procfs::process::Process::myself().unwrap().stat().unwrap().starttime;
+    let start = BootTime(ticks * 1_000_000_000 / procfs::ticks_per_second());
+    Subject { pid, tid: pid, ppid: 0, uid, euid, threads: 1, start, cgroup_id: 0, comm: Comm::default() }
+}
+
+/// A cgroup2 hierarchy mounted there.
+pub(crate) fn mount(point: &Path) -> Mount {
+    Mount {
+        point: point.to_owned(),
+        controllers: Vec::new(),
+        favordynmods: false,
+        nsdelegate: false,
+        memory_recursiveprot: false,
+        whole: true,
     }
 }
 

@@ -28,7 +28,7 @@ pub enum AgentError {
         /// The rule or option that names it.
         context: String,
         /// What is wrong with it.
-        source: crate::cgroup::ResolveError,
+        source: crate::execute::PrepareError,
     },
     /// The configuration.
     #[error(transparent)]

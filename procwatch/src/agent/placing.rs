@@ -9,8 +9,8 @@ use crate::{
     config::{Config, PlaceRule},
     detect::{Place, place::Placement},
     event::{Body as EventBody, BootTime, Event, ProcessKey, Subject},
-    execute::Backend,
-    inspect::{self, Identity},
+    execute::{Backend, HeldProcess, Home, SessionName},
+    inspect::Identity,
     kernel::{Kernel, RingReader, picture},
     record::{Action, Body, Decision, Mode, Outcome, Reason, Result as Outcoming, SeenAt, Verdict},
     text::Text,
@@ -23,7 +23,7 @@ const MAX_SWEEPS: usize = 16;
 #[derive(Debug)]
 struct Rule {
     written: PlaceRule,
-    target: ResolvedCgroup,
+    home: Home,
     from: Vec<ResolvedCgroup>,
 }
 
@@ -48,11 +48,11 @@ impl Placer {
     ///
     /// # Errors
     /// When one does not exist.
-    pub fn new(config: &Config, mount: &Mount, backend: Box<dyn Backend>) -> Result<Self, AgentError> {
+    pub fn new(config: &Config, mount: &Mount, mut backend: Box<dyn Backend>) -> Result<Self, AgentError> {
         let find = |rule: &PlaceRule, slice| {
             resolve(mount, slice).map_err(|source| AgentError::Slice {
                 context: format!("{}: {}", rule.location, rule.described),
-                source,
+                source: source.into(),
             })
         };
         let rules = config
@@ -60,7 +60,11 @@ impl Placer {
             .iter()
             .map(|rule| {
                 let from = rule.from.iter().map(|from| find(rule, from)).collect::<Result<_, _>>()?;
-                Ok(Rule { written: rule.clone(), target: find(rule, &rule.slice)?, from })
+                let home = backend.prepare(&rule.slice).map_err(|source| AgentError::Slice {
+                    context: format!("{}: {}", rule.location, rule.described),
+                    source,
+                })?;
+                Ok(Rule { written: rule.clone(), home, from })
             })
             .collect::<Result<Vec<_>, AgentError>>()?;
         let placement = Placement::new(rules.iter().map(|rule| rule.written.uid));
@@ -77,7 +81,7 @@ impl Placer {
             for (slot, source) in from.iter_mut().zip(&rule.from) {
                 *slot = cell(source);
             }
-            kernel.place(rule.written.uid, PlaceCell { target: cell(&rule.target), from })?;
+            kernel.place(rule.written.uid, PlaceCell { target: cell(&rule.home.slice), from })?;
         }
         let count = self.rules.len() as u32;
         Ok(kernel.steer(|control| control.place_rules = count)?)
@@ -146,7 +150,7 @@ impl Placer {
             reason: place.reason,
             rule: rule.written.described.clone(),
             mode: self.mode,
-            target: rule.target.path.to_string(),
+            target: rule.home.slice.path.to_string(),
             seen_at: place.seen_at,
             loginuid: place.loginuid,
             sessionid: place.sessionid,
@@ -163,31 +167,33 @@ impl Placer {
         report: &mut Reporter,
         later: &mut Vec<Event>,
     ) -> Outcome {
-        let target = self.rules[place.rule].target.path.clone();
+        let home = self.rules[place.rule].home.clone();
+        let session = SessionName::of(place.subject.key());
+        let leaf = self.backend.leaf(&home, &session);
         let process = report.converter.process(&place.subject, None);
         let mut outcome = Outcome {
             from: process.cgroup.clone(),
             process,
             action: Action::Move,
             result: Outcoming::Failed,
-            to: self.backend.leaf(&target).to_string(),
+            to: leaf.to_string(),
             error: None,
             outside_ns: None,
             still_outside: None,
         };
-        match inspect::identity(&place.subject) {
-            Identity::Same => {}
-            Identity::Gone => {
-                outcome.result = Outcoming::Gone;
-                return outcome;
-            }
-            Identity::OtherUids => {
+        let held = match HeldProcess::open(&place.subject) {
+            Ok(held) => held,
+            Err(Identity::OtherUids) => {
                 outcome.error = Some("its uids have changed since; it is left where it is".to_owned());
                 return outcome;
             }
-        }
-        match self.backend.place(place.subject.pid, &target) {
-            Ok(_) => self.prove(place, &target, urgent, &mut outcome, later),
+            Err(_) => {
+                outcome.result = Outcoming::Gone;
+                return outcome;
+            }
+        };
+        match self.backend.place(&held, &home, &session) {
+            Ok(leaf) => self.prove(place, &leaf, urgent, &mut outcome, later),
             Err(error) if error.is_gone() => outcome.result = Outcoming::Gone,
             Err(error) => outcome.error = Some(error.to_string()),
         }
@@ -198,13 +204,13 @@ impl Placer {
     fn prove(
         &mut self,
         place: &Place,
-        target: &CgroupPath,
+        leaf: &CgroupPath,
         urgent: &mut RingReader,
         outcome: &mut Outcome,
         later: &mut Vec<Event>,
     ) {
         let key = place.subject.key();
-        let leaf = self.backend.leaf(target).to_string();
+        let leaf = leaf.to_string();
         outcome.result = Outcoming::Unverified;
         while let Some(taken) = urgent.take() {
             let Ok(event) = taken.event else { continue };
@@ -257,13 +263,13 @@ impl Placer {
         report: &mut Reporter,
     ) -> Result<Vec<Place>, AgentError> {
         let time = report.now();
-        let Rule { written, target, from } = &self.rules[rule];
+        let Rule { written, home, from } = &self.rules[rule];
         let picture = kernel.picture()?;
         Ok(picture
             .iter()
             .filter(|entry| (entry.uid, entry.euid) == (written.uid, written.uid) && entry.kthread == 0)
             .map(picture::subject)
-            .filter(|subject| is_outside(subject, target, from, report))
+            .filter(|subject| is_outside(subject, &home.slice, from, report))
             .map(|subject| Place {
                 time,
                 subject,

@@ -77,7 +77,7 @@ impl CgroupPath {
 
     /// The cgroup of that name in this one. `name` is one of ours: it has no `/` and is no `.` or `..`.
     #[must_use]
-    pub fn child(&self, name: &'static str) -> Self {
+    pub fn child(&self, name: &str) -> Self {
         let separator = if self.0.is_empty() { "" } else { "/" };
         Self(format!("{}{separator}{name}", self.0))
     }

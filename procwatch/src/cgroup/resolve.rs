@@ -99,17 +99,7 @@ fn remedy(slice: &SliceRef, systemd: bool, looked_at: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn mount(point: &Path) -> Mount {
-        Mount {
-            point: point.to_owned(),
-            controllers: Vec::new(),
-            favordynmods: false,
-            nsdelegate: false,
-            memory_recursiveprot: false,
-            whole: true,
-        }
-    }
+    use crate::samples::mount;
 
     #[test]
     fn a_slice_that_exists_has_its_inode_as_id() {

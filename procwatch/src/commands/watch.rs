@@ -67,7 +67,8 @@ pub async fn run(args: &WatchArgs) -> Result<(), AgentError> {
 
 fn find_cgroup(mount: &Mount, path: &str) -> Result<ResolvedCgroup, AgentError> {
     let slice = SliceRef::parse(path).map_err(|error| AgentError::Usage(format!("--cgroup: {error}")))?;
-    resolve(mount, &slice).map_err(|source| AgentError::Slice { context: "--cgroup".to_owned(), source })
+    resolve(mount, &slice)
+        .map_err(|source| AgentError::Slice { context: "--cgroup".to_owned(), source: source.into() })
 }
 
 /// A number with its unit.

@@ -29,7 +29,7 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
 }
 
 /// Built-in defaults, over them `folder/procwatch.toml` if it exists, over that `folder/procwatch.d/*.toml` by name.
-/// A later `mode` or `[[threads]]` replaces, a later `[[place]]` adds.
+/// A later single value or `[[threads]]` replaces, a later `[[place]]` adds.
 ///
 /// # Errors
 /// All that is wrong with all files.
@@ -95,6 +95,8 @@ fn layer(files: &[PathBuf], users: &UserLookup<'_>) -> Result<Config, ConfigErro
 /// Lays one file over those before it. Two rules for one uid contradict each other, wherever they stand.
 fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
     config.mode = layer.mode.unwrap_or(config.mode);
+    config.backend = layer.backend.unwrap_or(config.backend);
+    config.favordynmods = layer.favordynmods.unwrap_or(config.favordynmods);
     if let Some(levels) = layer.levels {
         config.levels = levels;
     }

@@ -26,6 +26,10 @@ pub type UserLookup<'a> = dyn Fn(&str) -> Result<Option<u32>, String> + 'a;
 pub struct Config {
     /// Whether decisions are carried out.
     pub mode: Mode,
+    /// How processes are moved.
+    pub backend: BackendChoice,
+    /// Whether the agent sets the mount option `favordynmods` on the cgroup2 hierarchy.
+    pub favordynmods: bool,
     /// Thread counts that raise an alert: one to four, rising, none below the floor.
     pub levels: Vec<u32>,
     /// Where processes of which uid belong: at most one rule for a uid, none for root.
@@ -36,8 +40,29 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { mode: Mode::Observe, levels: DEFAULT_LEVELS.to_vec(), place: Vec::new(), files: Vec::new() }
+        Self {
+            mode: Mode::Observe,
+            backend: BackendChoice::Auto,
+            favordynmods: false,
+            levels: DEFAULT_LEVELS.to_vec(),
+            place: Vec::new(),
+            files: Vec::new(),
+        }
     }
+}
+
+/// How processes are moved into a slice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackendChoice {
+    /// [`Self::Systemd`] where systemd is pid 1, else [`Self::Cgroupfs`].
+    #[default]
+    Auto,
+    /// A delegated unit of ours in the slice, a leaf for each session below it, a write for each move.
+    Systemd,
+    /// A transient scope for each session.
+    Scope,
+    /// Leaves made in the slice itself.
+    Cgroupfs,
 }
 
 /// Processes of one uid belong in one slice.

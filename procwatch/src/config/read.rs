@@ -73,6 +73,15 @@ impl<'a> Reader<'a> {
         text
     }
 
+    /// The value as true or false.
+    pub(super) fn flag(&mut self, value: &Spanned<DeValue<'_>>, field: &str) -> Option<bool> {
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            self.wrong_type(value, field, format_args!("true or false"));
+        }
+        flag
+    }
+
     /// The value as a whole number in `range`.
     pub(super) fn number(
         &mut self,

@@ -8,7 +8,7 @@ use toml::{
 };
 
 use super::{
-    PlaceRule, UserLookup,
+    BackendChoice, PlaceRule, UserLookup,
     error::{Problem, quote},
     place::read_places,
     read::{Reader, nearest},
@@ -16,13 +16,23 @@ use super::{
 };
 use crate::{record::Mode, text::escape};
 
-const MODES: [&str; 2] = ["observe", "enforce"];
+const MODES: [(&str, Mode); 2] = [("observe", Mode::Observe), ("enforce", Mode::Enforce)];
+const BACKENDS: [(&str, BackendChoice); 4] = [
+    ("auto", BackendChoice::Auto),
+    ("systemd", BackendChoice::Systemd),
+    ("scope", BackendChoice::Scope),
+    ("cgroupfs", BackendChoice::Cgroupfs),
+];
 
 /// What one file says. What it does not say is `None` or empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layer {
     /// Whether decisions are carried out.
     pub mode: Option<Mode>,
+    /// How processes are moved.
+    pub backend: Option<BackendChoice>,
+    /// Whether the agent sets the mount option.
+    pub favordynmods: Option<bool>,
     /// Thread counts that raise an alert.
     pub levels: Option<Vec<u32>>,
     /// Placement rules.
@@ -51,30 +61,32 @@ impl Layer {
 }
 
 fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, users: &UserLookup<'_>) -> Layer {
-    reader.check_keys(root, "", &["mode", "threads", "place"]);
+    reader.check_keys(root, "", &["mode", "backend", "favordynmods", "threads", "place"]);
     Layer {
-        mode: root.get("mode").and_then(|value| read_mode(reader, value)),
+        mode: root.get("mode").and_then(|value| read_word(reader, value, "mode", &MODES)),
+        backend: root.get("backend").and_then(|value| read_word(reader, value, "backend", &BACKENDS)),
+        favordynmods: root.get("favordynmods").and_then(|value| reader.flag(value, "favordynmods")),
         levels: root.get("threads").and_then(|value| read_threads(reader, value)),
         place: root.get("place").map(|value| read_places(reader, value, users)).unwrap_or_default(),
     }
 }
 
-fn read_mode(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<Mode> {
-    let mode = reader.text(value, "mode", MODES[0])?;
-    match mode {
-        "observe" => Some(Mode::Observe),
-        "enforce" => Some(Mode::Enforce),
-        _ => {
-            let advice = nearest(mode, &MODES).map(|near| format!("; did you mean \"{near}\"?"));
-            let what = format!(
-                "unknown mode {}{} (known: observe, enforce)",
-                quote(mode),
-                advice.unwrap_or_default()
-            );
-            reader.bad(&value.span(), "mode", what);
-            None
-        }
+/// One of a few words.
+fn read_word<T: Copy>(
+    reader: &mut Reader<'_>,
+    value: &Spanned<DeValue<'_>>,
+    field: &str,
+    known: &[(&str, T)],
+) -> Option<T> {
+    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    let word = reader.text(value, field, names[0])?;
+    if let Some((_, meant)) = known.iter().find(|(name, _)| *name == word) {
+        return Some(*meant);
     }
+    let advice = nearest(word, &names).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+    let what = format!("unknown {field} {}{advice} (known: {})", quote(word), names.join(", "));
+    reader.bad(&value.span(), field, what);
+    None
 }
 
 #[cfg(test)]

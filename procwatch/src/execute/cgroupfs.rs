@@ -1,6 +1,4 @@
-//! Moves by writing to cgroupfs: into a leaf of ours, never into a slice itself.
-//!
-//! A slice that processes were written into turns "domain threaded", after which its user's logins fail.
+//! Moves by writing to cgroupfs alone: for machines without systemd, or where the configuration says so.
 
 use std::{
     collections::BTreeSet,
@@ -9,31 +7,31 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Backend, MoveError};
-use crate::cgroup::{CgroupPath, Mount};
+use super::{Backend, HeldProcess, Home, MoveError, PrepareError, Refusal, SessionName};
+use crate::cgroup::{CgroupPath, Mount, SliceRef, resolve};
 
-/// Name of the leaf in each slice.
-const LEAF: &str = "procwatch";
+/// Name of the cgroup in each slice below which the leaves are.
+const LEAVES: &str = "procwatch";
 
 /// The back end that needs nothing but cgroupfs.
 #[derive(Debug)]
 pub struct CgroupFs {
-    root: PathBuf,
+    mount: Mount,
     made: BTreeSet<PathBuf>,
 }
 
 impl CgroupFs {
     /// Works in the hierarchy mounted there.
     pub fn new(mount: &Mount) -> Self {
-        Self { root: mount.point.clone(), made: BTreeSet::new() }
+        Self { mount: mount.clone(), made: BTreeSet::new() }
     }
 
     fn folder(&self, path: &CgroupPath) -> PathBuf {
-        self.root.join(path.relative())
+        self.mount.point.join(path.relative())
     }
 
-    fn make(&mut self, leaf: &CgroupPath) -> io::Result<PathBuf> {
-        let folder = self.folder(leaf);
+    fn make(&mut self, path: &CgroupPath) -> io::Result<PathBuf> {
+        let folder = self.folder(path);
         match fs::create_dir(&folder) {
             Ok(()) => {
                 self.made.insert(folder.clone());
@@ -44,7 +42,8 @@ impl CgroupFs {
         Ok(folder)
     }
 
-    fn write_pid(&mut self, pid: u32, leaf: &CgroupPath) -> io::Result<()> {
+    fn write_pid(&mut self, pid: u32, home: &Home, leaf: &CgroupPath) -> io::Result<()> {
+        self.make(&home.leaves)?;
         let folder = self.make(leaf)?;
         // One write is one order to the kernel, and moves all threads of the process.
         OpenOptions::new()
@@ -55,69 +54,101 @@ impl CgroupFs {
 }
 
 impl Backend for CgroupFs {
-    fn place(&mut self, pid: u32, slice: &CgroupPath) -> Result<CgroupPath, MoveError> {
-        let leaf = self.leaf(slice);
-        match self.write_pid(pid, &leaf) {
-            Ok(()) => Ok(leaf),
-            Err(source) => Err(MoveError { path: leaf, source }),
+    fn name(&self) -> &'static str {
+        "cgroupfs"
+    }
+
+    fn prepare(&mut self, slice: &SliceRef) -> Result<Home, PrepareError> {
+        let slice = resolve(&self.mount, slice)?;
+        Ok(Home { leaves: slice.path.child(LEAVES), slice })
+    }
+
+    fn leaf(&self, home: &Home, session: &SessionName) -> CgroupPath {
+        home.leaves.child(session.as_str())
+    }
+
+    fn place(
+        &mut self,
+        process: &HeldProcess,
+        home: &Home,
+        session: &SessionName,
+    ) -> Result<CgroupPath, MoveError> {
+        let leaf = self.leaf(home, session);
+        if let Err(source) = self.write_pid(process.pid(), home, &leaf) {
+            return Err(MoveError::kernel(leaf, source));
+        }
+        match process.is_alive() {
+            Ok(true) => Ok(leaf),
+            Ok(false) => Err(MoveError { path: leaf, why: Refusal::EndedMeanwhile }),
+            Err(source) => Err(MoveError::kernel(leaf, source)),
         }
     }
 
-    fn leaf(&self, slice: &CgroupPath) -> CgroupPath {
-        slice.child(LEAF)
-    }
-
     fn tidy(&mut self) {
-        // The kernel refuses to remove a cgroup that somebody lives in; that one stays ours.
-        self.made.retain(|folder| {
-            fs::remove_dir(folder).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
-        });
+        // Inner ones first. The kernel refuses to remove a cgroup that somebody lives in; that one stays ours.
+        let made = std::mem::take(&mut self.made);
+        self.made = made
+            .into_iter()
+            .rev()
+            .filter(|folder| {
+                fs::remove_dir(folder).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
+            })
+            .collect();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples;
 
-    fn fake() -> (tempfile::TempDir, CgroupFs, CgroupPath) {
+    /// A plain folder in the place of the hierarchy, with the leaf of the test's own process ready.
+    fn fake() -> (tempfile::TempDir, CgroupFs, Home, SessionName, PathBuf) {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("user.slice")).unwrap();
-        let backend = CgroupFs { root: root.path().to_owned(), made: BTreeSet::new() };
-        (root, backend, CgroupPath::parse("/user.slice").unwrap())
+        let mut backend = CgroupFs::new(&samples::mount(root.path()));
+        let home = backend.prepare(&SliceRef::parse("/user.slice").unwrap()).unwrap();
+        let session = SessionName::of(samples::me().key());
+        let leaf = root.path().join(backend.leaf(&home, &session).relative());
+        (root, backend, home, session, leaf)
     }
 
     #[test]
     fn the_pid_goes_into_a_leaf_and_not_into_the_slice() {
-        let (root, mut backend, slice) = fake();
-        let leaf = root.path().join("user.slice/procwatch");
-        fs::create_dir(&leaf).unwrap();
+        let (root, mut backend, home, session, leaf) = fake();
+        fs::create_dir_all(&leaf).unwrap();
         fs::write(leaf.join("cgroup.procs"), "").unwrap();
-        assert_eq!(backend.place(42, &slice).unwrap().to_string(), "/user.slice/procwatch");
-        assert_eq!(fs::read_to_string(leaf.join("cgroup.procs")).unwrap(), "42");
+        let me = HeldProcess::open(&samples::me()).unwrap();
+        let placed = backend.place(&me, &home, &session).unwrap();
+        assert_eq!(placed.to_string(), format!("/user.slice/procwatch/{session}"));
+        assert_eq!(fs::read_to_string(leaf.join("cgroup.procs")).unwrap(), std::process::id().to_string());
         assert!(!root.path().join("user.slice/cgroup.procs").exists());
     }
 
     #[test]
     fn only_own_and_empty_leaves_are_removed() {
-        let (root, mut backend, slice) = fake();
-        let leaf = root.path().join("user.slice/procwatch");
+        let (root, mut backend, home, session, leaf) = fake();
+        let me = HeldProcess::open(&samples::me()).unwrap();
         // cgroup.procs is missing in a fresh folder of a plain file system, so the move itself fails.
-        assert!(backend.place(42, &slice).is_err());
+        assert!(backend.place(&me, &home, &session).unwrap_err().is_homeless());
         fs::write(leaf.join("inhabitant"), "").unwrap();
         backend.tidy();
         assert!(leaf.exists());
         fs::remove_file(leaf.join("inhabitant")).unwrap();
         backend.tidy();
-        assert!(!leaf.exists());
-        fs::create_dir(&leaf).unwrap();
+        assert!(!root.path().join("user.slice/procwatch").exists());
+        fs::create_dir_all(&leaf).unwrap();
         backend.tidy();
         assert!(leaf.exists(), "not made by us");
     }
 
     #[test]
     fn a_slice_that_is_gone_is_said_so() {
-        let (_root, mut backend, _) = fake();
-        let error = backend.place(42, &CgroupPath::parse("/absent.slice").unwrap()).unwrap_err();
-        assert!(error.to_string().contains("the slice is gone"), "{error}");
+        let (root, mut backend, home, session, _) = fake();
+        fs::remove_dir(root.path().join("user.slice")).unwrap();
+        let me = HeldProcess::open(&samples::me()).unwrap();
+        let error = backend.place(&me, &home, &session).unwrap_err();
+        assert!(error.is_homeless() && error.to_string().contains("the slice is gone"), "{error}");
+        assert!(backend.prepare(&SliceRef::parse("/user.slice").unwrap()).is_err());
     }
 }

@@ -1,6 +1,10 @@
 //! Actions: each has an effect, and returns what was measured after it.
 
+pub mod backend;
 pub mod cgroupfs;
-pub mod place;
+pub mod held;
+pub mod session;
 
-pub use place::{Backend, MoveError};
+pub use backend::{Backend, Home, MoveError, PrepareError, Refusal};
+pub use held::HeldProcess;
+pub use session::SessionName;

@@ -69,9 +69,9 @@ fn bad_modes_and_levels() {
     for (text, message) in [
         (
             "moed = \"observe\"",
-            "t.toml:1: moed: unknown key; did you mean \"mode\"? (known: mode, threads, place)",
+            "t.toml:1: moed: unknown key; did you mean \"mode\"? (known: mode, backend, favordynmods, threads, place)",
         ),
-        ("colour = 1", "t.toml:1: colour: unknown key (known: mode, threads, place)"),
+        ("colour = 1", "t.toml:1: colour: unknown key (known: mode, backend, favordynmods, threads, place)"),
         (
             "\nmode = \"enforced\"",
             "t.toml:2: mode: unknown mode \"enforced\"; did you mean \"enforce\"? (known: observe, enforce)",

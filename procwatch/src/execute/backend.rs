@@ -1,0 +1,165 @@
+//! What every way of moving a process has in common.
+
+use std::io;
+
+use nix::errno::Errno;
+use thiserror::Error;
+
+use super::{HeldProcess, SessionName};
+use crate::cgroup::{CgroupPath, ResolveError, ResolvedCgroup, SliceRef};
+
+/// A way of moving processes into a slice: into a leaf for each session, never into the slice itself.
+///
+/// A slice that processes were written into turns "domain threaded", after which its user's logins fail.
+pub trait Backend {
+    /// What it is called in the configuration.
+    fn name(&self) -> &'static str;
+
+    /// Makes `slice` ready to take sessions in. Called when a rule is armed, and again when a move found the slice
+    /// gone: it may have become another cgroup of the same name then.
+    ///
+    /// # Errors
+    /// [`PrepareError`]; nothing was changed then, or it was put back.
+    fn prepare(&mut self, slice: &SliceRef) -> Result<Home, PrepareError>;
+
+    /// Where the processes of `session` are put.
+    fn leaf(&self, home: &Home, session: &SessionName) -> CgroupPath;
+
+    /// Moves the process with all its threads into the session's leaf, which is made when it is not there.
+    ///
+    /// # Errors
+    /// [`MoveError`]; the process is where it was then.
+    fn place(
+        &mut self,
+        process: &HeldProcess,
+        home: &Home,
+        session: &SessionName,
+    ) -> Result<CgroupPath, MoveError>;
+
+    /// Removes what it made for `slice`s and nobody lives in any more. What is inhabited stays as it is.
+    fn tidy(&mut self);
+}
+
+/// A slice that is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The slice as it is now.
+    pub slice: ResolvedCgroup,
+    /// The cgroup in it below which the leaves are made.
+    pub leaves: CgroupPath,
+}
+
+/// Why a slice is not ready.
+#[derive(Debug, Error)]
+pub enum PrepareError {
+    /// It is not there.
+    #[error(transparent)]
+    Slice(#[from] ResolveError),
+    /// A service manager refused, or could not be asked.
+    #[error("{unit}: {what}")]
+    Manager {
+        /// The unit that was to be started.
+        unit: String,
+        /// What was said, escaped.
+        what: String,
+    },
+    /// The kernel refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The cgroup.
+        path: CgroupPath,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// Why a process was not moved.
+#[derive(Debug, Error)]
+#[error("{path}: {}", .why.explained())]
+pub struct MoveError {
+    /// The cgroup that refused.
+    pub path: CgroupPath,
+    /// Why.
+    pub why: Refusal,
+}
+
+/// What stood in the way of a move.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The kernel refused.
+    Kernel(io::Error),
+    /// A service manager refused, in its own words, escaped.
+    Manager(String),
+    /// The process ended while it was being moved, and its pid may have become another's.
+    EndedMeanwhile,
+}
+
+impl MoveError {
+    /// The kernel's refusal at `path`.
+    pub const fn kernel(path: CgroupPath, source: io::Error) -> Self {
+        Self { path, why: Refusal::Kernel(source) }
+    }
+
+    /// The process ended before it could be moved.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.why, Refusal::EndedMeanwhile) || self.errno() == Some(Errno::ESRCH)
+    }
+
+    /// The slice, or our leaf in it, is not there any more: preparing it again may help.
+    pub fn is_homeless(&self) -> bool {
+        matches!(self.errno(), Some(Errno::ENOENT | Errno::ENODEV))
+    }
+
+    /// The kernel's error, if it was the kernel.
+    pub fn errno(&self) -> Option<Errno> {
+        match &self.why {
+            Refusal::Kernel(error) => error.raw_os_error().map(Errno::from_raw),
+            Refusal::Manager(_) | Refusal::EndedMeanwhile => None,
+        }
+    }
+}
+
+impl Refusal {
+    /// What is meant by it, and what to do.
+    fn explained(&self) -> String {
+        match self {
+            Self::Kernel(error) => explain(error),
+            Self::Manager(what) => what.clone(),
+            Self::EndedMeanwhile => "the process has ended".to_owned(),
+        }
+    }
+}
+
+fn explain(error: &io::Error) -> String {
+    let why = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ESRCH) => "the process has ended",
+        Some(Errno::ENOENT | Errno::ENODEV) => {
+            "the slice is gone; it exists while its user has a session or a unit runs in it"
+        }
+        Some(Errno::EBUSY) => "the slice has controllers enabled below it or a partition refuses processes",
+        Some(Errno::EOPNOTSUPP) => {
+            "the slice is threaded: a process was written into the slice itself; move it into a leaf"
+        }
+        Some(Errno::ENOSPC) => "the slice's effective CPU or memory node set is empty",
+        Some(Errno::EACCES) => "a delegation boundary or a security module forbids it",
+        _ => return error.to_string(),
+    };
+    format!("{why} ({error})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_expected_refusal_is_explained() {
+        for errno in
+            [Errno::ESRCH, Errno::ENOENT, Errno::EBUSY, Errno::EOPNOTSUPP, Errno::ENOSPC, Errno::EACCES]
+        {
+            let source = io::Error::from(errno);
+            let plain = source.to_string();
+            let shown = MoveError::kernel(CgroupPath::root(), source).to_string();
+            assert!(shown.contains(&plain) && shown.len() > plain.len() + 10, "{shown}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! A process held by a pidfd, so that what is done to it is done to it and to nobody else.
+
+use std::{io, os::fd::OwnedFd};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+
+use crate::{
+    event::{ProcessKey, Subject},
+    inspect::{self, Identity},
+};
+
+/// A process that was alive, and was the one that is meant, when the descriptor was opened.
+///
+/// A cgroup takes pids, not pidfds. As long as [`Self::is_alive`] says yes *after* a write, the pid was this process'
+/// all the time: a pid is not given to another one before its process is gone.
+#[derive(Debug)]
+pub struct HeldProcess {
+    fd: OwnedFd,
+    key: ProcessKey,
+}
+
+impl HeldProcess {
+    /// Holds `subject`.
+    ///
+    /// # Errors
+    /// [`Identity::Gone`] when it has ended or another process bears its pid, [`Identity::OtherUids`] when it is
+    /// somebody else's by now.
+    pub fn open(subject: &Subject) -> Result<Self, Identity> {
+        let pid = i32::try_from(subject.pid).ok().and_then(Pid::from_raw).ok_or(Identity::Gone)?;
+        // The descriptor first: what is found to be the process meant after that stays so.
+        let fd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| Identity::Gone)?;
+        match inspect::identity(subject) {
+            Identity::Same => Ok(Self { fd, key: subject.key() }),
+            other => Err(other),
+        }
+    }
+
+    /// Its pid and start.
+    pub const fn key(&self) -> ProcessKey {
+        self.key
+    }
+
+    /// Its process id.
+    pub const fn pid(&self) -> u32 {
+        self.key.pid
+    }
+
+    /// Whether it has not ended: its pidfd becomes readable then.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be asked.
+    pub fn is_alive(&self) -> io::Result<bool> {
+        let mut polled = [PollFd::new(&self.fd, PollFlags::IN)];
+        Ok(poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0)
+    }
+}
