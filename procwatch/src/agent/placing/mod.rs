@@ -10,6 +10,7 @@ mod sweep;
 use procwatch_common::{place::Leave, stats::Stats};
 
 pub use self::arm::wants_hold;
+pub(crate) use self::facts::delegated;
 use self::{account::Account, facts::Facts, sessions::Sessions};
 use super::{AgentError, report::Reporter};
 use crate::{
@@ -25,7 +26,8 @@ use crate::{
     inspect::Identity,
     kernel::{Kernel, RingReader},
     record::{
-        self, Action, Ancestor, Body, Decision, HealthTopic, Mode, Outcome, Reason, Result as Outcoming, Verdict,
+        self, Action, Ancestor, Body, Decision, HealthTopic, Mode, Outcome, Reason, Result as Outcoming,
+        Verdict,
     },
     text::Text,
 };
@@ -319,9 +321,11 @@ const fn settled_as(reason: Reason) -> Option<Leave> {
         Reason::MainPid => Leave::MainPid,
         Reason::NotInFrom => Leave::NotInFrom,
         Reason::OutsideSlice => Leave::Stray,
-        Reason::Protected | Reason::KernelThread | Reason::RootParent | Reason::OtherUser | Reason::ForAMoment => {
-            Leave::Protected
-        }
+        Reason::Protected
+        | Reason::KernelThread
+        | Reason::RootParent
+        | Reason::OtherUser
+        | Reason::ForAMoment => Leave::Protected,
     })
 }
 
