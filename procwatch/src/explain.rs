@@ -201,7 +201,7 @@ mod tests {
             owner,
             slice: SliceRef::parse(slice).unwrap(),
             from: vec![SliceRef::parse("/").unwrap()],
-            hold: None,
+            hold: std::time::Duration::ZERO,
             ignore: Ignore::default(),
             described: "place[1]".to_owned(),
             location: Location::of_file("t.toml".as_ref()),

@@ -111,8 +111,10 @@ fn session(explained: &Explained) -> SessionName {
 
 fn described(rule: &PlaceRule) -> String {
     let from: Vec<String> = rule.from.iter().map(ToString::to_string).collect();
-    let hold =
-        rule.hold.map_or("no hold".to_owned(), |hold| format!("hold {}", Span(hold.as_nanos() as u64)));
+    let hold = match rule.hold.as_nanos() as u64 {
+        0 => "no hold".to_owned(),
+        hold_ns => format!("hold {}", Span(hold_ns)),
+    };
     format!("{} ({}): {} from {}, {hold}", rule.described, rule.location, rule.slice, from.join(", "))
 }
 
