@@ -267,3 +267,24 @@ fn the_leaf_goes_with_the_agent_unless_somebody_lives_there() {
         "not empty: the first agent's leaf is not ours"
     );
 }
+
+#[test]
+fn a_source_that_comes_later_and_again_is_taken_from() {
+    needs!(Root, Bpf);
+    let scene = Scene::new("enforce", UID);
+    scene.sandbox.remove("from");
+    let agent = scene.agent();
+    let absent = agent.wait_for("what is not there", |record| {
+        record["topic"] == "unavailable" && text(&record["message"]).contains("/from is not there yet")
+    });
+    assert!(text(&absent["message"]).contains("place[1] uid="), "{absent}");
+    for _ in 0..2 {
+        scene.sandbox.make("from");
+        let mut stray = scene.start("from", &["cat"]);
+        let outcome = agent.wait_for("its outcome", |record| is_outcome(record, stray.pid()));
+        assert_eq!(outcome["result"], "verified", "{outcome}");
+        stray.end();
+        scene.sandbox.remove("from");
+    }
+    agent.finish();
+}
