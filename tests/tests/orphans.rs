@@ -111,7 +111,7 @@ fn pids_of(records: &[Value], kind: &str) -> Vec<u32> {
 }
 
 #[test]
-fn a_leaf_without_its_session_is_listed_and_ended() {
+fn orphans_in_a_leaf_are_listed_and_ended() {
     needs!(Root);
     let mut session = Session::begin();
     let (detached, twice) = (session.leave(DETACHED), session.leave(TWICE_FORKED));
