@@ -32,7 +32,8 @@ pub enum Command {
     /// below it has a live terminal. Services, containers, root's processes, display servers, sshd, systemd and dbus
     /// are never terminated.
     ///
-    /// Exit code 0: none found, or all terminated; 1: some found, or left; 2: it could not be done, or bad input.
+    /// Exit code 0: none found, or all terminated; 1: some found, or left; 2: it could not be done, or bad input. What
+    /// is doubtful does not count.
     Orphans(OrphansArgs),
     /// Print the JSON Schema of the lines that --json writes
     Schema,

@@ -26,7 +26,7 @@ impl Left {
     }
 
     fn parent(&self) -> u32 {
-        field(self.0, 1)
+        field(self.0, 1) as u32
     }
 }
 
@@ -38,16 +38,14 @@ impl Drop for Left {
 }
 
 /// A number of /proc/PID/stat behind the name, counted from the state.
-fn field(pid: u32, index: usize) -> u32 {
+fn field(pid: u32, index: usize) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     stat.rsplit(") ").next().unwrap().split(' ').nth(index).unwrap().parse().unwrap()
 }
 
 /// The name of the session that begins with a process.
 fn session(first: u32) -> String {
-    let stat = fs::read_to_string(format!("/proc/{first}/stat")).unwrap();
-    let start: u64 = stat.rsplit(") ").next().unwrap().split(' ').nth(19).unwrap().parse().unwrap();
-    format!("su-{first}-{}", start / 100)
+    format!("su-{first}-{}", field(first, 19) / 100)
 }
 
 /// A session of that uid in a leaf as procwatch makes it: a shell of `uid` that does what it is told to.
@@ -169,18 +167,14 @@ fn who_does_not_end_is_told_of_and_not_killed() {
 #[test]
 fn a_subreaper_is_seen_through() {
     needs!(Root);
-    let reaper = script("reaper.py");
     let sandbox = Sandbox::new(&["target/procwatch/su-1-4000000000"]);
     let (user, group) = (format!("--reuid={UID}"), format!("--regid={UID}"));
     let enter = sandbox.folder("target/procwatch/su-1-4000000000").join("cgroup.procs");
     let command = "echo $$ > \"$0\" && exec setpriv \"$@\"";
-    let mut reaper = Started::new(
-        Command::new("python3")
-            .arg(reaper)
-            .args(["/bin/sh", "-c", command])
-            .arg(enter)
-            .args([&user, &group, "--clear-groups", "/bin/sh", "-c", TWICE_FORKED]),
-    );
+    let su = [&user, &group, "--clear-groups", "/bin/sh", "-c", TWICE_FORKED];
+    let mut reaper = Command::new("python3");
+    reaper.arg(script("reaper.py")).args(["/bin/sh", "-c", command]).arg(enter).args(su);
+    let mut reaper = Started::new(&mut reaper);
     let left = Left(reaper.hear().parse().unwrap());
     assert_eq!(reaper.hear(), "ran");
     until("its adoption", || (left.parent() == reaper.pid()).then_some(()));

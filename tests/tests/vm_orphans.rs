@@ -70,7 +70,8 @@ impl Left {
     }
 
     fn wait_for_adoption(&self) {
-        let adopted = || fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap().contains("\nPPid:\t1\n");
+        let adopted =
+            || fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap().contains("\nPPid:\t1\n");
         until("its adoption", || adopted().then_some(()));
     }
 }
@@ -172,7 +173,10 @@ fn orphans_of_an_ended_su_and_nothing_else_are_ended() {
 
     let (run, records) = orphans(&["--terminate", "--yes"]);
     assert_eq!((run.code, pids_of(&records, "termination")), (Some(0), expected.to_vec()), "{records:?}");
-    assert!(records.iter().all(|record| record["kind"] == "orphan" || record["result"] == "ended"), "{records:?}");
+    assert!(
+        records.iter().all(|record| record["kind"] == "orphan" || record["result"] == "ended"),
+        "{records:?}"
+    );
     assert!(left.iter().all(|left| !left.lives()));
     assert!(working.iter().all(Left::lives), "who works at a terminal, and what that has made");
     assert_eq!(service.pids().len(), 2, "services are nobody's orphans");
@@ -188,7 +192,8 @@ fn orphans_of_an_ended_su_and_nothing_else_are_ended() {
 fn orphans_at_a_terminal_are_doubtful_until_it_is_closed() {
     needs!(Vm);
     let scripts = Scripts::new(&[("stay", STAY)]);
-    let line = format!("su aimgr --session-command \"sh {}\"; echo ended; read -r line", scripts.path("stay"));
+    let line =
+        format!("su aimgr --session-command \"sh {}\"; echo ended; read -r line", scripts.path("stay"));
     let mut terminal = login_at_terminal(&line);
     let stays = Left::told(&mut terminal);
     assert_eq!(terminal.hear(), "ended");

@@ -74,7 +74,9 @@ pub fn run(args: &OrphansArgs) -> Result<ExitCode, AgentError> {
     let table = Table::read(&users).map_err(|error| AgentError::io("/proc")(io::Error::other(error)))?;
     if table.get(1).is_none() {
         // With `hidepid` a living su of root looks as if it were gone.
-        return Err(AgentError::Usage("/proc hides the processes of others; use: sudo procwatch orphans".into()));
+        return Err(AgentError::Usage(
+            "/proc hides the processes of others; use: sudo procwatch orphans".into(),
+        ));
     }
     let mut findings = classify(&table, &users, std::process::id());
     drop(table);
@@ -97,9 +99,11 @@ fn refuse_impossible(args: &OrphansArgs, users: &Users) -> Result<(), AgentError
     if *users == Users::One(0) {
         return Err(AgentError::Usage("--terminate: processes of root are never terminated".into()));
     }
-    if !args.yes && !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+    let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
+    if !args.yes && !can_ask {
         return Err(AgentError::Usage(
-            "--terminate asks for each process and there is no terminal to ask at; add --yes to go without".into(),
+            "--terminate asks for each process and there is no terminal to ask at; add --yes to go without"
+                .into(),
         ));
     }
     Ok(())

@@ -36,7 +36,7 @@ impl Dwelling {
         };
         // A cgroup that was removed while a dead process still lived there.
         let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-        let names = path.split('/').filter(|name| !name.is_empty());
+        let mut names = path.split('/').filter(|name| !name.is_empty());
         if let Some(leaf) = names.clone().next_back().and_then(leaf) {
             return leaf;
         }
@@ -49,8 +49,7 @@ impl Dwelling {
         let Some(owner) = owner.filter(|_| first == Some("user.slice")) else {
             return if names.clone().any(is_service) { Self::System } else { Self::Unknown };
         };
-        let innermost = names.filter(|name| is_service(name) || is_scope(name)).next_back();
-        match innermost {
+        match names.rfind(|name| is_service(name) || is_scope(name)) {
             Some(unit) if is_service(unit) => Self::UserService { owner },
             Some("init.scope") => Self::UserService { owner },
             _ => Self::Session { owner },
@@ -71,11 +70,11 @@ fn number_in(name: &str, before: &str, after: &str) -> Option<u32> {
 }
 
 fn is_service(name: &str) -> bool {
-    name.ends_with(".service")
+    name.strip_suffix(".service").is_some()
 }
 
 fn is_scope(name: &str) -> bool {
-    name.ends_with(".scope")
+    name.strip_suffix(".scope").is_some()
 }
 
 #[cfg(test)]

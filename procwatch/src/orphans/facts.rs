@@ -186,7 +186,8 @@ mod tests {
 
     use super::*;
 
-    const STAT: &[u8] = b"4242 (a) S (b) S 100 4242 4200 34816 4242 4194304 1 2 3 4 50 7 0 0 20 0 3 0 83112 9 9 1\n";
+    const STAT: &[u8] =
+        b"4242 (a) S (b) S 100 4242 4200 34816 4242 4194304 1 2 3 4 50 7 0 0 20 0 3 0 83112 9 9 1\n";
 
     #[test]
     fn a_name_cannot_pretend_to_be_other_fields() {

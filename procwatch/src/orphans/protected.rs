@@ -52,7 +52,8 @@ mod tests {
 
     #[test]
     fn the_manners_of_the_house() {
-        for name in ["systemd", "systemd-logind", "sshd", "sshd-session", "dbus-daemon", "Xorg", "procwatch"] {
+        for name in ["systemd", "systemd-logind", "sshd", "sshd-session", "dbus-daemon", "Xorg", "procwatch"]
+        {
             assert!(is_protected(&comm(name)), "{name}");
         }
         for name in ["sleep", "python3", "bash", "X11", ""] {

@@ -1,10 +1,6 @@
 //! Facts as they were seen on Debian 12, and what has to be made of them.
 
-use super::{
-    Facts, Findings, Table, Users,
-    classify::classify,
-    facts::Origin,
-};
+use super::{Facts, Findings, Table, Users, classify::classify, facts::Origin};
 use crate::samples::comm;
 
 const DESK: u32 = 1000;
@@ -36,18 +32,16 @@ fn process(pid: u32, ppid: u32, name: &str) -> Facts {
 
 /// One of aimgr's that was made by su in desk's session.
 fn aimgrs(pid: u32, ppid: u32, name: &str) -> Facts {
-    let origin = Origin {
-        login_uid: Some(DESK),
-        login_session: Some(1),
-        cgroup: SCOPE.into(),
-        is_contained: false,
-    };
+    let origin =
+        Origin { login_uid: Some(DESK), login_session: Some(1), cgroup: SCOPE.into(), is_contained: false };
     Facts { uid: AIMGR, euid: AIMGR, origin: Some(origin), ..process(pid, ppid, name) }
 }
 
-fn in_cgroup(facts: Facts, cgroup: &str) -> Facts {
-    let origin = facts.origin.clone().map(|origin| Origin { cgroup: cgroup.into(), ..origin });
-    Facts { origin, ..facts }
+fn in_cgroup(mut facts: Facts, cgroup: &str) -> Facts {
+    if let Some(origin) = &mut facts.origin {
+        origin.cgroup = cgroup.into();
+    }
+    facts
 }
 
 /// In the session of a terminal that `leader` leads.
@@ -190,7 +184,8 @@ fn a_leaf_ends_with_its_first_process() {
     let findings = judge([leftover.clone()]);
     assert_eq!(pids(&findings.orphans), [301]);
     assert!(findings.orphans[0].why.starts_with("of su session 300, which is gone"), "{findings:?}");
-    let first = Facts { start_ticks: 5 * procfs::ticks_per_second(), ..in_cgroup(aimgrs(300, 200, "bash"), LEAF) };
+    let first =
+        Facts { start_ticks: 5 * procfs::ticks_per_second(), ..in_cgroup(aimgrs(300, 200, "bash"), LEAF) };
     let su = process(200, 100, "su");
     assert_doubtful(&judge([su.clone(), first.clone(), leftover.clone()]), 301, "su session 300 lives");
     let another = Facts { start_ticks: first.start_ticks * 9, ..first.clone() };
@@ -204,7 +199,10 @@ fn in_a_leaf_a_parent_of_another_user_is_a_subreaper() {
     let reaper = process(150, 100, "reaper");
     let findings = judge([reaper.clone(), in_cgroup(aimgrs(301, 150, "sleep"), LEAF)]);
     assert_eq!(pids(&findings.orphans), [301]);
-    assert!(findings.orphans[0].why.contains("parent 150 (reaper) is no user of the session"), "{findings:?}");
+    assert!(
+        findings.orphans[0].why.contains("parent 150 (reaper) is no user of the session"),
+        "{findings:?}"
+    );
 }
 
 #[test]
@@ -213,7 +211,10 @@ fn another_users_slice_tells_of_an_su_where_there_is_no_audit() {
     let origin = orphan.origin.as_mut().unwrap();
     (origin.login_uid, origin.login_session) = (None, None);
     let findings = judge([orphan.clone()]);
-    assert_eq!(findings.orphans[0].why, "uid 1003 in a session of uid 1000; re-parented to pid 1; no terminal");
+    assert_eq!(
+        findings.orphans[0].why,
+        "uid 1003 in a session of uid 1000; re-parented to pid 1; no terminal"
+    );
     let findings = judge(living_su(orphan.start_ticks - 1).into_iter().chain([orphan.clone()]));
     assert_doubtful(&findings, 300, "may be of the session of 201");
     assert_doubtful(&judge([in_cgroup(orphan, "/")]), 300, "nothing tells of an su");

@@ -90,17 +90,30 @@ impl<W: Write> Output<W> {
     pub(super) fn new(out: W, json: bool, wide: bool) -> Result<Self, AgentError> {
         let clock = Clock::new().map_err(AgentError::io("the boot clock"))?;
         let columns = if wide { usize::MAX } else { DETAIL_COLUMNS };
-        Ok(Self { out, json, line: Line::new(columns, false), users: UserNames::new(), now_ns: clock.now().0 })
+        Ok(Self {
+            out,
+            json,
+            line: Line::new(columns, false),
+            users: UserNames::new(),
+            now_ns: clock.now().0,
+        })
     }
 
     /// Lists them; what is doubtful only with `all`.
     pub(super) fn findings(&mut self, findings: &Findings, all: bool) -> io::Result<()> {
         let doubtful: &[Finding] = if all { &findings.doubtful } else { &[] };
-        let groups =
-            [(Kind::Orphan, &findings.orphans[..]), (Kind::Zombie, &findings.zombies), (Kind::Doubtful, doubtful)];
+        let groups = [
+            (Kind::Orphan, &findings.orphans[..]),
+            (Kind::Zombie, &findings.zombies),
+            (Kind::Doubtful, doubtful),
+        ];
         let is_any = groups.iter().any(|(_, found)| !found.is_empty());
         if !self.json && is_any {
-            writeln!(self.out, "{:9} {:>7}  {:8} {:>7} {:>7} {:>4}  command", "kind", "pid", "user", "age", "cpu", "thr")?;
+            writeln!(
+                self.out,
+                "{:9} {:>7}  {:8} {:>7} {:>7} {:>4}  command",
+                "kind", "pid", "user", "age", "cpu", "thr"
+            )?;
         }
         for (kind, found) in groups {
             for finding in found {
@@ -136,7 +149,8 @@ impl<W: Write> Output<W> {
                 error: error.as_deref(),
             })?;
         } else {
-            let after = after.map_or_else(String::new, |after| format!(" {} after SIGTERM", Span(nanos(after))));
+            let after =
+                after.map_or_else(String::new, |after| format!(" {} after SIGTERM", Span(nanos(after))));
             let error = error.map_or_else(String::new, |error| format!(": {error}"));
             let name = Kind::Termination.name();
             writeln!(self.out, "{name} {} ({}): {result}{after}{error}", facts.pid, facts.comm)?;

@@ -35,7 +35,9 @@ fn people() -> Users {
 fn range(text: &str) -> RangeInclusive<u32> {
     let value = |key: &str, default: u32| {
         let lines = text.lines().filter_map(|line| line.trim_start().strip_prefix(key));
-        let value = lines.filter(|rest| rest.starts_with(char::is_whitespace)).find_map(|rest| rest.trim().parse().ok());
+        let value = lines
+            .filter(|rest| rest.starts_with(char::is_whitespace))
+            .find_map(|rest| rest.trim().parse().ok());
         value.unwrap_or(default)
     };
     value("UID_MIN", *PEOPLE.start())..=value("UID_MAX", *PEOPLE.end())
