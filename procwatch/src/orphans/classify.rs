@@ -56,7 +56,8 @@ pub fn classify(table: &Table, users: &Users, own: u32) -> Findings {
         own,
         sessions: Sessions::of(table),
         families: table.families(),
-        terminals: terminals(table),
+        terminals: above(table, |facts| table.has_live_terminal(facts)),
+        containers: above(table, |facts| begins_container(table, facts)),
     };
     let mut findings = Findings { zombies: zombies(table, users), ..Findings::default() };
     let mut listed = HashSet::new();
@@ -94,6 +95,8 @@ struct Judge<'a> {
     families: Families,
     /// For each process that has one: a descendant with a live terminal, or itself.
     terminals: HashMap<u32, u32>,
+    /// The same for the first process of a container.
+    containers: HashMap<u32, u32>,
 }
 
 impl Judge<'_> {
@@ -111,7 +114,7 @@ impl Judge<'_> {
             || facts.uid != facts.euid
             || !self.users.include(facts.uid)
             || is_protected(&facts.comm)
-            || origin.is_contained
+            || facts.is_contained
             || is_service;
         (!refused).then_some(origin)
     }
@@ -131,14 +134,22 @@ impl Judge<'_> {
             return Verdict::Doubtful(format!("{adoption}, but the terminal of session {} lives", facts.sid));
         }
         match self.sessions.ended(self.table, facts, origin) {
-            Ok(su) => match self.terminals.get(&facts.pid) {
-                Some(child) => Verdict::Doubtful(format!(
-                    "{su}; {adoption}; but its descendant {child} has a live terminal"
-                )),
+            Ok(su) => match self.protector(facts) {
+                Some(why) => Verdict::Doubtful(format!("{su}; {adoption}; but {why}")),
                 None => Verdict::Orphan(format!("{su}; {adoption}; no terminal")),
             },
             Err(why) => Verdict::Doubtful(format!("{adoption}; no terminal; {why}")),
         }
+    }
+
+    /// What stands below it that nobody wants to lose: a terminal multiplexer looks like an orphan, and so does the
+    /// monitor of a container.
+    fn protector(&self, facts: &Facts) -> Option<String> {
+        let terminal = self.terminals.get(&facts.pid);
+        let terminal = terminal.map(|child| format!("its descendant {child} has a live terminal"));
+        let container =
+            || self.containers.get(&facts.pid).map(|child| format!("it has made container {child}"));
+        terminal.or_else(container)
     }
 
     /// How the process was adopted, in words.
@@ -184,10 +195,17 @@ impl Judge<'_> {
     }
 }
 
-/// Who has a live terminal, and all their ancestors: a terminal multiplexer looks like an orphan, too.
-fn terminals(table: &Table) -> HashMap<u32, u32> {
+/// Whether another pid namespace and another cgroup begin with it. A browser's sandbox has the first alone.
+fn begins_container(table: &Table, facts: &Facts) -> bool {
+    let cgroup = |facts: &Facts| facts.origin.as_ref().map(|origin| origin.cgroup.clone());
+    let parent = table.get(facts.ppid);
+    facts.is_contained && parent.is_some_and(|parent| !parent.is_contained && cgroup(parent) != cgroup(facts))
+}
+
+/// All those that `wanted` says yes to and their ancestors, each with the one that it is found for.
+fn above(table: &Table, wanted: impl Fn(&Facts) -> bool) -> HashMap<u32, u32> {
     let mut found = HashMap::new();
-    for holder in table.sorted().into_iter().filter(|facts| table.has_live_terminal(facts)) {
+    for holder in table.sorted().into_iter().filter(|facts| wanted(facts)) {
         let mut next = Some(holder);
         // The ancestors of one that is known are known, too.
         while let Some(facts) = next.filter(|facts| !found.contains_key(&facts.pid)) {

@@ -43,6 +43,8 @@ pub struct Facts {
     pub uid: u32,
     /// Effective uid.
     pub euid: u32,
+    /// Whether it lives in a pid namespace below ours.
+    pub is_contained: bool,
     /// Where it comes from; looked at only where it may matter.
     pub origin: Option<Origin>,
 }
@@ -56,8 +58,6 @@ pub struct Origin {
     pub login_session: Option<u32>,
     /// Path in the cgroup2 hierarchy, raw.
     pub cgroup: Text,
-    /// Whether it lives in a pid namespace below ours.
-    pub is_contained: bool,
 }
 
 impl Facts {
@@ -74,7 +74,7 @@ impl Facts {
 }
 
 /// Reads the process behind a pid; `None` when there is none (any more), or when what there is cannot be understood.
-/// Its origin is looked at when `wants_origin` says so of its real uid.
+/// Its origin is looked at when `wants_origin` says so of its real uid, and when it lives in another namespace.
 pub fn read(process: &Process, wants_origin: impl Fn(u32) -> bool) -> Option<Facts> {
     let mut facts = parse_stat(&file(process, "stat").ok()?)?;
     if facts.is_kernel_thread {
@@ -82,8 +82,9 @@ pub fn read(process: &Process, wants_origin: impl Fn(u32) -> bool) -> Option<Fac
     }
     let status = file(process, "status").ok()?;
     (facts.uid, facts.euid) = uids(&status)?;
-    if wants_origin(facts.uid) {
-        facts.origin = Some(origin(process, &status)?);
+    facts.is_contained = is_contained(&status);
+    if wants_origin(facts.uid) || facts.is_contained {
+        facts.origin = Some(origin(process)?);
     }
     Some(facts)
 }
@@ -98,7 +99,7 @@ pub fn arguments(process: &Process) -> Vec<Text> {
     bytes.split(|byte| *byte == 0).map(Text::new).collect()
 }
 
-fn origin(process: &Process, status: &[u8]) -> Option<Origin> {
+fn origin(process: &Process) -> Option<Origin> {
     // Kernels without audit have neither file.
     let number = |name| {
         let bytes = file(process, name).unwrap_or_default();
@@ -108,7 +109,6 @@ fn origin(process: &Process, status: &[u8]) -> Option<Origin> {
         login_uid: number("loginuid"),
         login_session: number("sessionid"),
         cgroup: unified(&file(process, "cgroup").ok()?),
-        is_contained: is_contained(status),
     })
 }
 
@@ -141,6 +141,7 @@ fn parse_stat(stat: &[u8]) -> Option<Facts> {
         comm: comm(stat.get(open + 1..close)?),
         uid: 0,
         euid: 0,
+        is_contained: false,
         origin: None,
     })
 }

@@ -16,7 +16,8 @@
 //! 3. *Ended*: the first process of its leaf is gone or was itself adopted; or, without a leaf, there is no process
 //!    that may have been the first one of its session: one of the same uid, not younger, of the same login, whose parent
 //!    is another user and has not merely adopted it, or that is in the foreground of a live terminal.
-//! 4. *Alone*: neither it nor any descendant has a live terminal (a terminal multiplexer is no orphan).
+//! 4. *Alone*: neither it nor any descendant has a live terminal (a terminal multiplexer is no orphan), and it has made
+//!    no container (another pid namespace in another cgroup).
 //!
 //! What descends from an orphan and has its uid is one, too. What fulfils the first and lacks another is *doubtful*: it
 //! is told of on request, and never touched. Left out altogether: pid 1, kernel threads, procwatch and its ancestors,
@@ -24,7 +25,9 @@
 //! other pid namespaces, and those whose real and effective uid differ.
 //!
 //! Known to escape: what an `su` without a login uid (on a machine without audit, or called by root or a service)
-//! leaves behind, unless it lives in a leaf or in another's slice. It is doubtful.
+//! leaves behind, unless it lives in a leaf or in another's slice. It is doubtful. Known to be taken for an orphan: a
+//! daemon that somebody started by hand through `su` or `sudo`, which nothing but its purpose tells from one; hence the
+//! question before each SIGTERM.
 
 pub mod classify;
 pub mod dwelling;

@@ -26,14 +26,14 @@ fn process(pid: u32, ppid: u32, name: &str) -> Facts {
         comm: comm(name),
         uid: 0,
         euid: 0,
+        is_contained: false,
         origin: None,
     }
 }
 
 /// One of aimgr's that was made by su in desk's session.
 fn aimgrs(pid: u32, ppid: u32, name: &str) -> Facts {
-    let origin =
-        Origin { login_uid: Some(DESK), login_session: Some(1), cgroup: SCOPE.into(), is_contained: false };
+    let origin = Origin { login_uid: Some(DESK), login_session: Some(1), cgroup: SCOPE.into() };
     Facts { uid: AIMGR, euid: AIMGR, origin: Some(origin), ..process(pid, ppid, name) }
 }
 
@@ -146,6 +146,15 @@ fn a_terminal_multiplexer_is_no_orphan() {
 }
 
 #[test]
+fn who_has_made_a_container_is_no_orphan_but_a_browser_is_one() {
+    let child = Facts { is_contained: true, ..aimgrs(301, 300, "app") };
+    let findings = judge([aimgrs(300, 1, "conmon"), in_cgroup(child.clone(), "/user.slice/libpod-1.scope")]);
+    assert_doubtful(&findings, 300, "it has made container 301");
+    let findings = judge([aimgrs(300, 1, "chrome"), child]);
+    assert_eq!(pids(&findings.orphans), [300], "the sandboxed ones are not signalled");
+}
+
+#[test]
 fn a_subreaper_is_known_by_a_session_whose_leader_is_gone() {
     let reaper = Facts { uid: DESK, euid: DESK, ..process(150, 100, "reaper") };
     let orphan = Facts { sid: 299, ..aimgrs(300, 150, "sleep") };
@@ -234,9 +243,7 @@ fn who_is_never_looked_at() {
     for name in ["sshd", "systemd", "(sd-pam)", "dbus-daemon", "Xorg", "gnome-shell", "procwatch"] {
         assert_not_listed(&judge([aimgrs(300, 1, name)]));
     }
-    let mut contained = orphan();
-    contained.origin.as_mut().unwrap().is_contained = true;
-    assert_not_listed(&judge([contained]));
+    assert_not_listed(&judge([Facts { is_contained: true, ..orphan() }]));
     assert_not_listed(&judge([Facts { euid: 0, ..orphan() }]));
     assert_not_listed(&judge([Facts { is_kernel_thread: true, ..orphan() }]));
     assert_not_listed(&judge([Facts { uid: 999, euid: 999, ..orphan() }]));
