@@ -3,7 +3,11 @@
 //! pid 1 of the machines that this runs on need not be systemd, so sessions have procwatch's leaves, or a login uid
 //! that the test sets as a login would.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -14,8 +18,11 @@ use procwatch_tests::{
 };
 use serde_json::Value;
 
-/// A uid that no account has.
-const UID: u32 = 64_124;
+/// A uid that no account has, and no other test: what they have killed may wait for a while to be reaped.
+fn new_uid() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(64_124);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// A process that a test left without a parent; it goes with the test.
 struct Left(u32);
@@ -23,6 +30,12 @@ struct Left(u32);
 impl Left {
     fn lives(&self) -> bool {
         fs::read_to_string(format!("/proc/{}/stat", self.0)).is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    /// Not every pid 1 reaps at once.
+    fn wait_until_reaped(&self) {
+        let proc = format!("/proc/{}", self.0);
+        until("its end", || (!fs::exists(&proc).unwrap()).then_some(()));
     }
 
     fn parent(&self) -> u32 {
@@ -50,6 +63,7 @@ fn session(first: u32) -> String {
 
 /// A session of that uid in a leaf as procwatch makes it: a shell of `uid` that does what it is told to.
 struct Session {
+    uid: u32,
     shell: Started,
     sandbox: Sandbox,
     leaf: String,
@@ -58,14 +72,15 @@ struct Session {
 impl Session {
     fn begin() -> Self {
         let sandbox = Sandbox::new(&["target/procwatch"]);
-        let (user, group) = (format!("--reuid={UID}"), format!("--regid={UID}"));
+        let uid = new_uid();
+        let (user, group) = (format!("--reuid={uid}"), format!("--regid={uid}"));
         let argv = ["setpriv", &user, &group, "--clear-groups", "/bin/sh", "-c", SHELL];
         let mut shell = Started::new(Command::new(argv[0]).args(&argv[1..]));
         assert_eq!(shell.hear(), "ready");
         let leaf = format!("target/procwatch/{}", session(shell.pid()));
         fs::create_dir(sandbox.folder(&leaf)).unwrap();
         sandbox.admit(&leaf, shell.pid());
-        Self { shell, sandbox, leaf }
+        Self { uid, shell, sandbox, leaf }
     }
 
     /// Runs a line that makes a process of its own and tells its pid.
@@ -77,6 +92,10 @@ impl Session {
 
     fn end(&mut self) {
         assert!(self.shell.end().success());
+    }
+
+    fn orphans(&self, args: &[&str]) -> (Refusal, Vec<Value>) {
+        orphans(self.uid, args)
     }
 
     fn path(&self) -> String {
@@ -94,8 +113,8 @@ const TWICE_FORKED: &str = "setsid sh -c 'sleep 600 </dev/null >/dev/null & echo
 const STUBBORN: &str =
     "setsid sh -c 'trap \"\" TERM; echo $$; exec sleep 600 </dev/null >/dev/null' & read -r nothing";
 
-fn orphans(args: &[&str]) -> (Refusal, Vec<Value>) {
-    let uid = UID.to_string();
+fn orphans(uid: u32, args: &[&str]) -> (Refusal, Vec<Value>) {
+    let uid = uid.to_string();
     let run = refusal(&[&["orphans", "--json", "--uid", &uid], args].concat());
     assert_eq!(run.stderr, "", "{run:?}");
     let records = run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -114,15 +133,15 @@ fn orphans_in_a_leaf_are_listed_and_ended() {
     let mut session = Session::begin();
     let (detached, twice) = (session.leave(DETACHED), session.leave(TWICE_FORKED));
     until("its adoption", || (twice.parent() == 1).then_some(()));
-    let (run, records) = orphans(&[]);
+    let (run, records) = session.orphans(&[]);
     assert_eq!((run.code, pids_of(&records, "orphan")), (Some(0), vec![]), "the session lives: {records:?}");
-    let (_, records) = orphans(&["--all"]);
+    let (_, records) = session.orphans(&["--all"]);
     assert!(pids_of(&records, "doubtful").contains(&twice.0), "{records:?}");
 
     let first = session.shell.pid();
     session.end();
     until("its adoption", || (detached.parent() == 1).then_some(()));
-    let (run, records) = orphans(&[]);
+    let (run, records) = session.orphans(&[]);
     let mut found = pids_of(&records, "orphan");
     found.sort_unstable();
     assert_eq!((run.code, found), (Some(1), vec![detached.0.min(twice.0), detached.0.max(twice.0)]));
@@ -131,11 +150,15 @@ fn orphans_in_a_leaf_are_listed_and_ended() {
         assert_eq!(text(&record["cgroup"]), session.path(), "{record}");
         let why = format!("of su session {first}, which is gone; re-parented to pid 1; no terminal");
         assert_eq!(text(&record["why"]), why, "{record}");
-        assert_eq!((number(&record["uid"]), number(&record["threads"])), (u64::from(UID), 1), "{record}");
+        assert_eq!(
+            (number(&record["uid"]), number(&record["threads"])),
+            (u64::from(session.uid), 1),
+            "{record}"
+        );
         assert!(number(&record["age_ns"]) > 0 && record["user"].is_null(), "{record}");
     }
 
-    let (run, records) = orphans(&["--terminate", "--yes"]);
+    let (run, records) = session.orphans(&["--terminate", "--yes"]);
     assert_eq!(run.code, Some(0), "{records:?}");
     let ended: Vec<&Value> = records.iter().filter(|record| record["kind"] == "termination").collect();
     assert_eq!(ended.len(), 2, "{records:?}");
@@ -143,7 +166,9 @@ fn orphans_in_a_leaf_are_listed_and_ended() {
         assert_eq!((text(&record["result"]), text(&record["signal"])), ("ended", "SIGTERM"), "{record}");
     }
     assert!(!detached.lives() && !twice.lives());
-    let (run, records) = orphans(&[]);
+    detached.wait_until_reaped();
+    twice.wait_until_reaped();
+    let (run, records) = session.orphans(&[]);
     assert_eq!((run.code, records.len()), (Some(0), 0), "{records:?}");
 }
 
@@ -155,7 +180,7 @@ fn who_does_not_end_is_told_of_and_not_killed() {
     session.shell.say("");
     session.end();
     until("its adoption", || (stubborn.parent() == 1).then_some(()));
-    let (run, records) = orphans(&["--terminate", "--yes"]);
+    let (run, records) = session.orphans(&["--terminate", "--yes"]);
     assert_eq!(run.code, Some(1), "{records:?}");
     let outcome = records.last().unwrap();
     assert_eq!((&outcome["kind"], &outcome["result"]), (&"termination".into(), &"still-there".into()));
@@ -168,7 +193,8 @@ fn who_does_not_end_is_told_of_and_not_killed() {
 fn a_subreaper_is_seen_through() {
     needs!(Root);
     let sandbox = Sandbox::new(&["target/procwatch/su-1-4000000000"]);
-    let (user, group) = (format!("--reuid={UID}"), format!("--regid={UID}"));
+    let uid = new_uid();
+    let (user, group) = (format!("--reuid={uid}"), format!("--regid={uid}"));
     let enter = sandbox.folder("target/procwatch/su-1-4000000000").join("cgroup.procs");
     let command = "echo $$ > \"$0\" && exec setpriv \"$@\"";
     let su = [&user, &group, "--clear-groups", "/bin/sh", "-c", TWICE_FORKED];
@@ -178,19 +204,19 @@ fn a_subreaper_is_seen_through() {
     let left = Left(reaper.hear().parse().unwrap());
     assert_eq!(reaper.hear(), "ran");
     until("its adoption", || (left.parent() == reaper.pid()).then_some(()));
-    let (_, records) = orphans(&[]);
+    let (_, records) = orphans(uid, &[]);
     assert_eq!(pids_of(&records, "orphan"), [left.0]);
     let why = text(&records[0]["why"]);
     assert!(why.contains(&format!("re-parented to {} (python3)", reaper.pid())), "{why}");
 
-    let (run, records) = orphans(&["--terminate", "--yes"]);
+    let (run, records) = orphans(uid, &["--terminate", "--yes"]);
     assert_eq!(run.code, Some(0), "{records:?}");
     // The reaper does not reap, and is told of; it is named and lives on.
-    let (run, records) = orphans(&[]);
+    let (run, records) = orphans(uid, &[]);
     assert_eq!((run.code, pids_of(&records, "zombie")), (Some(1), vec![left.0]), "{records:?}");
     let why = text(&records[0]["why"]);
     assert_eq!(why, format!("dead; its parent {} (python3, uid 0) does not reap it", reaper.pid()));
-    let (run, records) = orphans(&["--terminate", "--yes"]);
+    let (run, records) = orphans(uid, &["--terminate", "--yes"]);
     assert_eq!((run.code, pids_of(&records, "termination")), (Some(1), vec![]), "{records:?}");
     assert!(reaper.lives());
     reaper.say("end");
@@ -207,12 +233,12 @@ fn a_live_terminal_protects_who_holds_it() {
     let (multiplexer, shell) = (Left(pids[0]), Left(pids[1]));
     session.end();
     until("its adoption", || (multiplexer.parent() == 1).then_some(()));
-    let (run, records) = orphans(&["--all"]);
+    let (run, records) = session.orphans(&["--all"]);
     assert_eq!(pids_of(&records, "doubtful"), [multiplexer.0], "{records:?}");
     let why = text(&records[0]["why"]);
     assert!(why.ends_with(&format!("its descendant {} has a live terminal", shell.0)), "{why}");
     assert_eq!((run.code, records.len()), (Some(0), 1), "{records:?}");
-    let (run, records) = orphans(&["--terminate", "--yes"]);
+    let (run, records) = session.orphans(&["--terminate", "--yes"]);
     assert_eq!((run.code, records.len()), (Some(0), 0), "{records:?}");
     assert!(multiplexer.lives() && shell.lives());
 }
