@@ -69,6 +69,11 @@ impl Left {
         fs::read_to_string(format!("/proc/{}/stat", self.0)).is_ok_and(|stat| !stat.contains(") Z "))
     }
 
+    fn has_terminal(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap();
+        stat.rsplit(") ").next().unwrap().split(' ').nth(4) != Some("0")
+    }
+
     fn wait_for_adoption(&self) {
         let adopted =
             || fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap().contains("\nPPid:\t1\n");
@@ -85,13 +90,17 @@ impl Drop for Left {
 
 /// A login of desk that runs a line, with both ends in our hand.
 fn login(line: &str) -> Started {
+    // systemd-run has a use of its own for a single `$`.
+    let line = line.replace('$', "$$");
     let words = ["--quiet", "--pipe", "--wait", "--uid=desk", "--property=PAMName=login"];
-    Started::new(Command::new("systemd-run").args(words).args(["sh", "-c", line]).stderr(Stdio::inherit()))
+    Started::new(Command::new("systemd-run").args(words).args(["sh", "-c", &line]).stderr(Stdio::inherit()))
 }
 
-/// The same at a terminal.
-fn login_at_terminal(line: &str) -> Started {
-    login(&format!("exec script --quiet --flush --return --command '{line}' /dev/null"))
+/// The same at a terminal, and the program that holds it as a terminal's window does: it is closed when dropped.
+fn login_at_terminal(line: &str) -> (Started, Left) {
+    let mut shell = login(&format!("exec script --quiet --flush --command 'echo $PPID; {line}' /dev/null"));
+    let window = Left::told(&mut shell);
+    (shell, window)
 }
 
 /// A service of aimgr that is stopped when dropped.
@@ -145,7 +154,7 @@ fn orphans_of_an_ended_su_and_nothing_else_are_ended() {
     let scripts = Scripts::new(&[("leave", LEAVE), ("work", WORK)]);
     let service = Service::start("bystander");
     let work = format!("su aimgr --session-command \"sh {}\"", scripts.path("work"));
-    let mut terminal = login_at_terminal(&work);
+    let (mut terminal, _window) = login_at_terminal(&work);
     let working = [Left::told(&mut terminal), Left::told(&mut terminal), Left::told(&mut terminal)];
     working[0].wait_for_adoption();
 
@@ -184,8 +193,6 @@ fn orphans_of_an_ended_su_and_nothing_else_are_ended() {
     assert_eq!((run.code, records.len()), (Some(0), 0), "{records:?}");
     desk.say("end");
     assert!(desk.end().success());
-    terminal.say("end");
-    terminal.end();
 }
 
 #[test]
@@ -194,7 +201,7 @@ fn orphans_at_a_terminal_are_doubtful_until_it_is_closed() {
     let scripts = Scripts::new(&[("stay", STAY)]);
     let line =
         format!("su aimgr --session-command \"sh {}\"; echo ended; read -r line", scripts.path("stay"));
-    let mut terminal = login_at_terminal(&line);
+    let (mut terminal, window) = login_at_terminal(&line);
     let stays = Left::told(&mut terminal);
     assert_eq!(terminal.hear(), "ended");
     stays.wait_for_adoption();
@@ -204,8 +211,8 @@ fn orphans_at_a_terminal_are_doubtful_until_it_is_closed() {
     let (run, records) = orphans(&["--terminate", "--yes"]);
     assert_eq!((run.code, records.len(), stays.lives()), (Some(0), 0, true), "{records:?}");
 
-    terminal.say("end");
-    terminal.end();
+    drop(window);
+    until("the hang-up", || (!stays.has_terminal()).then_some(()));
     let (run, records) = orphans(&[]);
     assert_eq!((run.code, pids_of(&records, "orphan")), (Some(1), vec![stays.0]), "{records:?}");
     let (run, records) = orphans(&["--terminate", "--yes"]);
