@@ -123,7 +123,8 @@ impl<W: Write> Output<W> {
         if !self.json {
             let counts = groups.map(|(_, found)| found.len());
             let more = findings.doubtful.len() - counts[2];
-            writeln!(self.out, "{} orphans, {} zombies{}", counts[0], counts[1], doubt(counts[2], more))?;
+            let (orphans, zombies) = (counted(counts[0], "orphan"), counted(counts[1], "zombie"));
+            writeln!(self.out, "{orphans}, {zombies}{}", doubt(counts[2], more))?;
         }
         self.out.flush()
     }
@@ -230,6 +231,10 @@ const fn measured(ending: &Ending) -> (&'static str, Option<Duration>) {
     }
 }
 
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 fn doubt(shown: usize, hidden: usize) -> String {
     match (shown, hidden) {
         (0, 0) => String::new(),
@@ -254,4 +259,52 @@ fn ticks(ticks: u64) -> u64 {
 
 fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::comm;
+
+    /// A process that is no more, so that it has no arguments.
+    fn finding() -> Finding {
+        let process = Process::myself().unwrap();
+        let facts = facts::read(&process, |_| true).unwrap();
+        let facts = Facts { start_ticks: 0, cpu_ticks: 0, threads: 3, comm: comm("a\x1b[2Jb"), ..facts };
+        Finding { facts, why: "left over".to_owned() }
+    }
+
+    fn shown(json: bool, all: bool) -> String {
+        let mut output = Output::new(Vec::new(), json, false).unwrap();
+        let found = || vec![finding()];
+        output.findings(&Findings { orphans: found(), doubtful: found(), zombies: Vec::new() }, all).unwrap();
+        output.ending(&finding(), &Ending::Ended(Duration::from_millis(2))).unwrap();
+        output.ending(&finding(), &Ending::Changed("it has a terminal now")).unwrap();
+        String::from_utf8(output.out).unwrap()
+    }
+
+    #[test]
+    fn people_get_aligned_lines_and_hostile_names_escaped() {
+        let text = shown(false, false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].ends_with("thr  command") && lines[1].ends_with("   3  (a\\x1b[2Jb)"), "{text}");
+        assert_eq!(lines[0].find("command"), lines[1].find("(a"), "{text}");
+        assert_eq!(lines[2].trim_start(), "why: left over");
+        assert_eq!(lines[4], "1 orphan, 0 zombies; 1 doubtful, which --all lists");
+        assert!(lines[5].ends_with("(a\\x1b[2Jb): ended 2.00ms after SIGTERM"), "{text}");
+        assert!(lines[6].ends_with(": left-alone: it has a terminal now"), "{text}");
+        assert!(!text.contains('\x1b'));
+    }
+
+    #[test]
+    fn programs_get_a_line_for_each() {
+        let text = shown(true, true);
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let kinds: Vec<&str> = lines.iter().map(|line| line["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["orphan", "doubtful", "termination", "termination"]);
+        assert_eq!((&lines[0]["threads"], &lines[0]["why"]), (&3.into(), &"left over".into()));
+        assert_eq!((&lines[2]["result"], &lines[2]["after_ns"]), (&"ended".into(), &2_000_000.into()));
+        assert_eq!((&lines[3]["result"], &lines[3]["signal"]), (&"left-alone".into(), &().into()));
+    }
 }
