@@ -19,6 +19,7 @@ pub mod host;
 pub mod inspect;
 pub mod kernel;
 pub mod lock;
+pub mod orphans;
 pub mod record;
 #[cfg(test)]
 mod samples;
