@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check::CheckArgs, run::RunArgs, watch::WatchArgs};
+use crate::commands::{check::CheckArgs, keep::KeepArgs, run::RunArgs, watch::WatchArgs};
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
 #[derive(Debug, Parser)]
@@ -27,4 +27,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Print the JSON Schema of the lines that --json writes
     Schema,
+    /// Wait, and do nothing else: what a unit that keeps a slice runs
+    #[command(hide = true)]
+    Keep(KeepArgs),
 }

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use procfs::process::Process;
 
 use crate::{
+    cgroup::CgroupPath,
     event::{ProcessKey, Subject},
     text::Text,
 };
@@ -38,6 +39,13 @@ pub fn exe(key: ProcessKey) -> Option<Text> {
     Some(Text::new(path.as_os_str().as_bytes()))
 }
 
+/// The cgroup of a process; `None` when it is gone, or its cgroup has a name that is no text.
+pub fn cgroup(key: ProcessKey) -> Option<CgroupPath> {
+    let all = open(key)?.cgroups().ok()?;
+    let unified = all.into_iter().find(|cgroup| cgroup.hierarchy == 0)?;
+    CgroupPath::parse(&unified.pathname).ok()
+}
+
 /// The process, held by a descriptor of its /proc folder, which never comes to mean another one.
 fn open(key: ProcessKey) -> Option<Process> {
     let process = Process::new(i32::try_from(key.pid).ok()?).ok()?;
@@ -60,5 +68,8 @@ mod tests {
         assert_eq!(identity(&Subject { start: later, ..me.clone() }), Identity::Gone);
         assert_eq!(identity(&Subject { euid: 12345, ..me.clone() }), Identity::OtherUids);
         assert!(exe(me.key()).is_some());
+        let mine = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        let mine = mine.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
+        assert_eq!(cgroup(me.key()), CgroupPath::parse(mine).ok());
     }
 }

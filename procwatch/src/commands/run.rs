@@ -11,7 +11,7 @@ use crate::{
     },
     cgroup::Mount,
     config::{self, Config},
-    execute::cgroupfs::CgroupFs,
+    execute::{Backend, backend_for, cgroupfs::CgroupFs},
     kernel::{Kernel, Setup},
     lock::{AGENT_LOCK, AgentLock},
     record::{HealthTopic, Mode},
@@ -71,13 +71,14 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     }
     require_root("run")?;
     let mount = Mount::find()?;
-    let placer = Placer::new(&config, &mount, Box::new(CgroupFs::new(&mount)))?;
     let _lock = AgentLock::take(AGENT_LOCK.as_ref())?;
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
     let report = Reporter::new(Format::of(args.json, false), &mount)?;
     let kernel = Kernel::load(Setup { stream_bytes: UNUSED_STREAM_BYTES })?;
     let unavailable = kernel.unavailable().to_vec();
 
+    // Last of all that can fail, because it may start units.
+    let placer = Placer::new(&config, &mount, backend(&config, &mount)?)?;
     let mut guard = Guard::arm(kernel, &config, placer, report)?;
     for what in unavailable {
         guard.report().health(HealthTopic::Unavailable, what)?;
@@ -92,6 +93,14 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     guard.report().health(HealthTopic::Armed, armed)?;
     guard.run(&mut shutdown).await?;
     guard.stop().await
+}
+
+/// The way of moving that the configuration names. In observe mode that which touches nothing to know where a slice is.
+fn backend(config: &Config, mount: &Mount) -> Result<Box<dyn Backend>, AgentError> {
+    match config.mode {
+        Mode::Observe => Ok(Box::new(CgroupFs::new(mount))),
+        Mode::Enforce => Ok(backend_for(config.backend, mount)?),
+    }
 }
 
 fn describe(config: &Config) -> String {

@@ -36,6 +36,12 @@ pub trait Backend {
         session: &SessionName,
     ) -> Result<CgroupPath, MoveError>;
 
+    /// How many threads of the process placed last were bound to CPUs that its new cgroup does not have, and were set
+    /// free.
+    fn freed_threads(&self) -> u32 {
+        0
+    }
+
     /// Removes what it made for `slice`s and nobody lives in any more. What is inhabited stays as it is.
     fn tidy(&mut self);
 }
@@ -92,6 +98,8 @@ pub enum Refusal {
     Manager(String),
     /// The process ended while it was being moved, and its pid may have become another's.
     EndedMeanwhile,
+    /// The unit that keeps the slice was stopped: limits of the slice may not hold in it any more.
+    Unkept,
 }
 
 impl MoveError {
@@ -105,16 +113,16 @@ impl MoveError {
         matches!(self.why, Refusal::EndedMeanwhile) || self.errno() == Some(Errno::ESRCH)
     }
 
-    /// The slice, or our leaf in it, is not there any more: preparing it again may help.
+    /// The slice, or our leaf or unit in it, is not there any more: preparing it again may help.
     pub fn is_homeless(&self) -> bool {
-        matches!(self.errno(), Some(Errno::ENOENT | Errno::ENODEV))
+        matches!(self.why, Refusal::Unkept) || matches!(self.errno(), Some(Errno::ENOENT | Errno::ENODEV))
     }
 
     /// The kernel's error, if it was the kernel.
     pub fn errno(&self) -> Option<Errno> {
         match &self.why {
             Refusal::Kernel(error) => error.raw_os_error().map(Errno::from_raw),
-            Refusal::Manager(_) | Refusal::EndedMeanwhile => None,
+            Refusal::Manager(_) | Refusal::EndedMeanwhile | Refusal::Unkept => None,
         }
     }
 }
@@ -126,6 +134,7 @@ impl Refusal {
             Self::Kernel(error) => explain(error),
             Self::Manager(what) => what.clone(),
             Self::EndedMeanwhile => "the process has ended".to_owned(),
+            Self::Unkept => "procwatch's unit in the slice was stopped".to_owned(),
         }
     }
 }
