@@ -9,7 +9,7 @@ use crate::{
         AgentError, guard::Guard, placing::Placer, priority::Priority, report::Reporter, require_root,
         shutdown::Shutdown,
     },
-    cgroup::Mount,
+    cgroup::{FavorError, Mount},
     config::{self, Config},
     execute::{Backend, backend_for, cgroupfs::CgroupFs},
     kernel::{Kernel, Setup},
@@ -79,20 +79,38 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
 
     // Last of all that can fail, because it may start units.
     let placer = Placer::new(&config, &mount, backend(&config, &mount)?)?;
+    let moves = hasten_moves(&config, &mount);
     let mut guard = Guard::arm(kernel, &config, placer, report)?;
     for what in unavailable {
         guard.report().health(HealthTopic::Unavailable, what)?;
     }
     let priority = args.priority.apply();
+    if let Err(error) = &moves {
+        guard.report().health(HealthTopic::Degraded, error.to_string())?;
+    }
     let armed = format!(
-        "armed in {} ms: {}; priority {}",
+        "armed in {} ms: {}{}; priority {}",
         begun.elapsed().as_millis(),
         describe(&config),
+        moves.unwrap_or_default(),
         priority.name()
     );
     guard.report().health(HealthTopic::Armed, armed)?;
     guard.run(&mut shutdown).await?;
     guard.stop().await
+}
+
+/// Sets the mount option that makes moves fast, where the configuration wants it. What was done, in words.
+fn hasten_moves(config: &Config, mount: &Mount) -> Result<String, FavorError> {
+    match (config.favordynmods, mount.favordynmods, config.mode) {
+        (false, ..) => Ok(String::new()),
+        (true, true, _) => Ok("; favordynmods is set".to_owned()),
+        (true, false, Mode::Observe) => Ok("; favordynmods is not set in mode observe".to_owned()),
+        (true, false, Mode::Enforce) => {
+            mount.favor_dynamic_moves()?;
+            Ok(format!("; favordynmods was set on {} and stays until the next boot", mount.shown()))
+        }
+    }
 }
 
 /// The way of moving that the configuration names. In observe mode that which touches nothing to know where a slice is.
