@@ -6,7 +6,7 @@ use procfs::process::Process;
 
 use crate::{
     cgroup::CgroupPath,
-    event::{ProcessKey, Subject},
+    event::{ProcessKey, Provenance, Subject},
     text::Text,
 };
 
@@ -44,6 +44,28 @@ pub fn cgroup(key: ProcessKey) -> Option<CgroupPath> {
     let all = open(key)?.cgroups().ok()?;
     let unified = all.into_iter().find(|cgroup| cgroup.hierarchy == 0)?;
     CgroupPath::parse(&unified.pathname).ok()
+}
+
+/// Where a process comes from, as far as /proc tells: its login uid and its terminal.
+pub fn provenance(key: ProcessKey) -> Provenance {
+    let Some(process) = open(key) else {
+        return Provenance::default();
+    };
+    let tty = process.stat().ok().and_then(|stat| terminal(stat.tty_nr()));
+    let loginuid = process.loginuid().ok().filter(|uid| *uid != u32::MAX);
+    Provenance { loginuid, tty, ..Provenance::default() }
+}
+
+/// The name of a terminal by its device number, major and minor; `None` for none and for rare ones.
+fn terminal((major, minor): (i32, i32)) -> Option<Text> {
+    // Documentation/admin-guide/devices.txt: pseudo terminals take eight majors of 256 each.
+    let name = match major {
+        4 if minor < 64 => format!("tty{minor}"),
+        4 => format!("ttyS{}", minor - 64),
+        136..=143 => format!("pts/{}", (major - 136) * 256 + minor),
+        _ => return None,
+    };
+    Some(Text::from(name.as_str()))
 }
 
 /// The process, held by a descriptor of its /proc folder, which never comes to mean another one.

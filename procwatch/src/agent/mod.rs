@@ -30,9 +30,6 @@ pub enum AgentError {
         /// What is wrong with it.
         source: crate::execute::PrepareError,
     },
-    /// The way of moving that was chosen.
-    #[error(transparent)]
-    Backend(#[from] crate::execute::ChooseError),
     /// The configuration.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),

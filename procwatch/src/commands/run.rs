@@ -6,12 +6,17 @@ use clap::Args;
 
 use crate::{
     agent::{
-        AgentError, guard::Guard, placing::Placer, priority::Priority, report::Reporter, require_root,
+        AgentError,
+        guard::Guard,
+        placing::{Placer, wants_hold},
+        priority::Priority,
+        report::Reporter,
+        require_root,
         shutdown::Shutdown,
     },
     cgroup::{FavorError, Mount},
-    config::{self, Config},
-    execute::{Backend, backend_for, cgroupfs::CgroupFs},
+    config::{self, Config, PlaceRule},
+    execute::{Backend, PrepareError, backend_for, cgroupfs::CgroupFs},
     kernel::{Kernel, Setup},
     lock::{AGENT_LOCK, AgentLock},
     record::{HealthTopic, Mode},
@@ -74,13 +79,13 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let _lock = AgentLock::take(AGENT_LOCK.as_ref())?;
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
     let report = Reporter::new(Format::of(args.json, false), &mount)?;
-    let kernel = Kernel::load(Setup { stream_bytes: UNUSED_STREAM_BYTES })?;
+    let kernel = Kernel::load(Setup { stream_bytes: UNUSED_STREAM_BYTES, hold: wants_hold(&config) })?;
     let unavailable = kernel.unavailable().to_vec();
 
     // Last of all that can fail, because it may start units.
-    let placer = Placer::new(&config, &mount, backend(&config, &mount)?)?;
+    let placer = Placer::new(&config, &mount, |rule| backend(&config, rule, &mount))?;
     let moves = hasten_moves(&config, &mount);
-    let mut guard = Guard::arm(kernel, &config, placer, report)?;
+    let mut guard = Guard::arm(kernel, &config, &mount, placer, report)?;
     for what in unavailable {
         guard.report().health(HealthTopic::Unavailable, what)?;
     }
@@ -114,10 +119,10 @@ fn hasten_moves(config: &Config, mount: &Mount) -> Result<String, FavorError> {
 }
 
 /// The way of moving that the configuration names. In observe mode that which touches nothing to know where a slice is.
-fn backend(config: &Config, mount: &Mount) -> Result<Box<dyn Backend>, AgentError> {
+fn backend(config: &Config, rule: &PlaceRule, mount: &Mount) -> Result<Box<dyn Backend>, PrepareError> {
     match config.mode {
         Mode::Observe => Ok(Box::new(CgroupFs::new(mount))),
-        Mode::Enforce => Ok(backend_for(config.backend, mount)?),
+        Mode::Enforce => backend_for(config.backend, &rule.slice, mount),
     }
 }
 

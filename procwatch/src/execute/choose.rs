@@ -1,121 +1,52 @@
 //! Which way of moving is taken.
 
-use std::collections::BTreeSet;
-
-use thiserror::Error;
-
 use super::{
-    Backend, HeldProcess, Home, MoveError, PrepareError, SessionName, affinity::FreeOfAffinity,
-    cgroupfs::CgroupFs, scope::Scope, systemd::Systemd,
+    Backend, PrepareError, affinity::FreeOfAffinity, cgroupfs::CgroupFs, scope::Scope, systemd::Systemd,
 };
 use crate::{
-    cgroup::{CgroupPath, Mount, SliceRef, resolve::systemd_runs},
+    cgroup::{Mount, SliceRef, resolve::systemd_runs},
     config::BackendChoice,
-    systemd::{BusError, Manager},
+    systemd::Manager,
 };
 
-/// Why the way that the configuration names cannot be taken.
-#[derive(Debug, Error)]
-pub enum ChooseError {
-    /// There is no systemd.
-    #[error("backend = \"{0}\" needs systemd as first process; set backend = \"auto\" or \"cgroupfs\"")]
-    NoSystemd(&'static str),
-    /// There is one, and it does not answer.
-    #[error("backend = \"{0}\": {1}")]
-    NoBus(&'static str, BusError),
-}
-
-/// The way that the configuration names.
+/// The way that the configuration names, for a rule that leads to `slice`. `auto` is systemd's where there is one and
+/// the slice is a unit, else that of cgroupfs.
 ///
 /// # Errors
-/// [`ChooseError`]. `auto` always finds a way.
-pub fn backend_for(choice: BackendChoice, mount: &Mount) -> Result<Box<dyn Backend>, ChooseError> {
+/// [`PrepareError::Manager`] when systemd is named, and there is none or it does not answer.
+pub fn backend_for(
+    choice: BackendChoice,
+    slice: &SliceRef,
+    mount: &Mount,
+) -> Result<Box<dyn Backend>, PrepareError> {
     let backend: Box<dyn Backend> = match choice {
-        BackendChoice::Auto => Box::new(Auto::new(mount)),
-        BackendChoice::Systemd => Box::new(Systemd::new(mount, manager("systemd")?)),
-        BackendChoice::Scope => Box::new(Scope::new(mount, manager("scope")?)),
+        BackendChoice::Auto => auto(slice, mount),
+        BackendChoice::Systemd => Box::new(Systemd::new(mount, manager("systemd", slice)?)),
+        BackendChoice::Scope => Box::new(Scope::new(mount, manager("scope", slice)?)),
         BackendChoice::Cgroupfs => Box::new(CgroupFs::new(mount)),
     };
     Ok(Box::new(FreeOfAffinity::new(mount, backend)))
 }
 
-fn manager(choice: &'static str) -> Result<Manager, ChooseError> {
+fn auto(slice: &SliceRef, mount: &Mount) -> Box<dyn Backend> {
+    if slice.unit().is_some() && systemd_runs() {
+        match Manager::connect() {
+            Ok(manager) => return Box::new(Systemd::new(mount, manager)),
+            Err(error) => tracing::warn!("{error}; leaves are made in {slice} itself"),
+        }
+    }
+    Box::new(CgroupFs::new(mount))
+}
+
+fn manager(choice: &str, slice: &SliceRef) -> Result<Manager, PrepareError> {
+    let refuse = |what| PrepareError::Manager { unit: slice.to_string(), what };
     if !systemd_runs() {
-        return Err(ChooseError::NoSystemd(choice));
+        let what = format!(
+            "backend = \"{choice}\" needs systemd as first process; right is \"auto\" or \"cgroupfs\""
+        );
+        return Err(refuse(what));
     }
-    Manager::connect().map_err(|error| ChooseError::NoBus(choice, error))
-}
-
-/// systemd's way into slices that are units, where there is systemd; else that of cgroupfs.
-#[derive(Debug)]
-struct Auto {
-    systemd: Option<Systemd>,
-    cgroupfs: CgroupFs,
-    /// Slices that were prepared by cgroupfs.
-    by_hand: BTreeSet<CgroupPath>,
-}
-
-impl Auto {
-    fn new(mount: &Mount) -> Self {
-        let manager = systemd_runs().then(Manager::connect);
-        let systemd = match manager {
-            Some(Ok(manager)) => Some(Systemd::new(mount, manager)),
-            Some(Err(error)) => {
-                tracing::warn!("{error}; leaves are made in the slices themselves");
-                None
-            }
-            None => None,
-        };
-        Self { systemd, cgroupfs: CgroupFs::new(mount), by_hand: BTreeSet::new() }
-    }
-
-    fn is_by_hand(&self, home: &Home) -> bool {
-        self.by_hand.contains(&home.slice.path)
-    }
-}
-
-impl Backend for Auto {
-    fn name(&self) -> &'static str {
-        if self.systemd.is_some() { "systemd" } else { "cgroupfs" }
-    }
-
-    fn prepare(&mut self, slice: &SliceRef) -> Result<Home, PrepareError> {
-        match &mut self.systemd {
-            Some(systemd) if slice.unit().is_some() => systemd.prepare(slice),
-            _ => {
-                let home = self.cgroupfs.prepare(slice)?;
-                self.by_hand.insert(home.slice.path.clone());
-                Ok(home)
-            }
-        }
-    }
-
-    fn leaf(&self, home: &Home, session: &SessionName) -> CgroupPath {
-        match &self.systemd {
-            Some(systemd) if !self.is_by_hand(home) => systemd.leaf(home, session),
-            _ => self.cgroupfs.leaf(home, session),
-        }
-    }
-
-    fn place(
-        &mut self,
-        process: &HeldProcess,
-        home: &Home,
-        session: &SessionName,
-    ) -> Result<CgroupPath, MoveError> {
-        let by_hand = self.is_by_hand(home);
-        match &mut self.systemd {
-            Some(systemd) if !by_hand => systemd.place(process, home, session),
-            _ => self.cgroupfs.place(process, home, session),
-        }
-    }
-
-    fn tidy(&mut self) {
-        if let Some(systemd) = &mut self.systemd {
-            systemd.tidy();
-        }
-        self.cgroupfs.tidy();
-    }
+    Manager::connect().map_err(|error| refuse(error.to_string()))
 }
 
 #[cfg(test)]
@@ -126,11 +57,21 @@ mod tests {
     #[test]
     fn paths_are_cgroupfs_matter_whatever_there_is() {
         let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(root.path().join("test/target")).unwrap();
-        let mut backend = backend_for(BackendChoice::Auto, &samples::mount(root.path())).unwrap();
-        let home = backend.prepare(&SliceRef::parse("/test/target").unwrap()).unwrap();
-        assert_eq!(home.leaves.to_string(), "/test/target/procwatch");
-        let session = SessionName::of(samples::me().key());
-        assert_eq!(backend.leaf(&home, &session), home.leaves.child(session.as_str()));
+        let slice = SliceRef::parse("/test/target").unwrap();
+        let backend = backend_for(BackendChoice::Auto, &slice, &samples::mount(root.path())).unwrap();
+        assert_eq!(backend.name(), "cgroupfs");
+    }
+
+    #[test]
+    fn without_systemd_its_back_ends_are_refused() {
+        if systemd_runs() {
+            return;
+        }
+        let root = tempfile::tempdir().unwrap();
+        let slice = SliceRef::parse("user-1003.slice").unwrap();
+        for choice in [BackendChoice::Systemd, BackendChoice::Scope] {
+            let refused = backend_for(choice, &slice, &samples::mount(root.path())).map(|it| it.name());
+            assert!(refused.unwrap_err().to_string().contains("needs systemd as first process"));
+        }
     }
 }

@@ -12,6 +12,6 @@ pub mod session;
 pub mod systemd;
 
 pub use backend::{Backend, Home, MoveError, PrepareError, Refusal};
-pub use choose::{ChooseError, backend_for};
+pub use choose::backend_for;
 pub use held::HeldProcess;
 pub use session::SessionName;
