@@ -2,6 +2,10 @@
 //!
 //! A user's slice is stopped when its last unit ends, and all cgroups in it are removed. A service of ours in it, whose
 //! only process waits, prevents that; its cgroup is delegated to us, so that we may make others below it.
+//!
+//! Stopping the unit, the slice, or the user's sessions (`loginctl terminate-user`) kills nobody who lives below it.
+//! What does is what is meant to: `loginctl kill-user`, `systemctl kill` of the unit without `--kill-who=main`, and the
+//! end of the machine's work.
 
 use std::{
     collections::BTreeMap,
@@ -70,20 +74,22 @@ impl Keepers {
         let unit = unit_of(slice)?;
         self.kept.remove(slice.path());
         let cgroup = slice.path().child(&unit);
-        let main = self.run(&unit, slice, &cgroup).map_err(|error| {
-            self.forget_broken(&error);
-            failed(&unit, error.to_string())
-        })?;
-        let home = Home { slice: resolve(&self.mount, slice)?, leaves: cgroup.clone() };
-        if !self.mount.point.join(cgroup.relative()).is_dir() {
-            return Err(failed(
-                &unit,
-                format!("it runs, but not in {cgroup}; stop it: systemctl stop {unit}"),
-            ));
-        }
-        let keeper = Keeper { unit, slice: slice.unit().unwrap_or_default().to_owned(), cgroup, main };
+        let main = match self.run(&unit, slice, &cgroup) {
+            // The bus may have been started anew since it was asked last.
+            Err(error) if self.forget_broken(&error) => self.run(&unit, slice, &cgroup),
+            run => run,
+        };
+        let main = main.map_err(|error| failed(&unit, error.to_string()))?;
+        let folder = self.mount.point.join(cgroup.relative());
+        let elsewhere = format!("it runs, but not in {cgroup}; stop it: systemctl stop {unit}");
+        let elsewhere = (!folder.is_dir()).then(|| failed(&unit, elsewhere));
+        let keeper =
+            Keeper { unit, slice: slice.unit().unwrap_or_default().to_owned(), cgroup: cgroup.clone(), main };
         self.kept.insert(slice.path().clone(), keeper);
-        Ok(home)
+        match elsewhere {
+            Some(error) => Err(error),
+            None => Ok(Home { slice: resolve(&self.mount, slice)?, leaves: cgroup }),
+        }
     }
 
     /// The slice as a unit, as long as the unit in it runs.
@@ -105,11 +111,13 @@ impl Keepers {
         }
     }
 
-    /// Takes a broken connection out of use.
-    pub(super) fn forget_broken(&mut self, error: &BusError) {
-        if matches!(error, BusError::NoAnswer { .. } | BusError::Unreachable { .. }) {
+    /// Takes a broken connection out of use. False when it was not that.
+    pub(super) fn forget_broken(&mut self, error: &BusError) -> bool {
+        let is_broken = matches!(error, BusError::NoAnswer { .. });
+        if is_broken {
             self.manager = None;
         }
+        is_broken
     }
 
     /// Starts the unit unless it runs, and returns its main process.

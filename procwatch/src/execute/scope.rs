@@ -44,7 +44,8 @@ impl Scope {
             manager.start_transient(unit, &properties(process.pid(), slice, description))
         });
         if let Err(error) = started {
-            self.keepers.forget_broken(&error);
+            // The next move asks over a new connection.
+            let _ = self.keepers.forget_broken(&error);
             process.check_alive(scope)?;
             return Err(refused(error.to_string()));
         }
