@@ -6,7 +6,10 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 use super::{HeldProcess, SessionName};
-use crate::cgroup::{CgroupPath, ResolveError, ResolvedCgroup, SliceRef};
+use crate::{
+    cgroup::{CgroupPath, ResolveError, ResolvedCgroup, SliceRef},
+    systemd::BusError,
+};
 
 /// A way of moving processes into a slice: into a leaf for each session, never into the slice itself.
 ///
@@ -62,9 +65,12 @@ pub enum PrepareError {
     #[error(transparent)]
     Slice(#[from] ResolveError),
     /// A service manager refused, or could not be asked.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// A service manager cannot do this, or did something else.
     #[error("{unit}: {what}")]
     Manager {
-        /// The unit that was to be started.
+        /// The slice, or the unit in it.
         unit: String,
         /// What was said, escaped.
         what: String,

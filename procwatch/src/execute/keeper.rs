@@ -70,19 +70,17 @@ impl Keepers {
 
     /// Sees to it that the unit of `slice` runs, whoever started it. The leaves are those below its cgroup.
     pub(super) fn keep(&mut self, slice: &SliceRef) -> Result<Home, PrepareError> {
-        let failed = |unit: &str, what: String| PrepareError::Manager { unit: unit.to_owned(), what };
         let unit = unit_of(slice)?;
         self.kept.remove(slice.path());
         let cgroup = slice.path().child(&unit);
         let main = match self.run(&unit, slice, &cgroup) {
             // The bus may have been started anew since it was asked last.
-            Err(error) if self.forget_broken(&error) => self.run(&unit, slice, &cgroup),
-            run => run,
+            Err(error) if self.forget_broken(&error) => self.run(&unit, slice, &cgroup)?,
+            run => run?,
         };
-        let main = main.map_err(|error| failed(&unit, error.to_string()))?;
-        let folder = self.mount.point.join(cgroup.relative());
+        let is_there = self.mount.point.join(cgroup.relative()).is_dir();
         let elsewhere = format!("it runs, but not in {cgroup}; stop it: systemctl stop {unit}");
-        let elsewhere = (!folder.is_dir()).then(|| failed(&unit, elsewhere));
+        let elsewhere = (!is_there).then(|| PrepareError::Manager { unit: unit.clone(), what: elsewhere });
         let keeper =
             Keeper { unit, slice: slice.unit().unwrap_or_default().to_owned(), cgroup: cgroup.clone(), main };
         self.kept.insert(slice.path().clone(), keeper);
@@ -98,11 +96,11 @@ impl Keepers {
         held::is_alive(&keeper.main).unwrap_or(false).then_some(&keeper.slice)
     }
 
-    /// Removes empty leaves below the units, and stops those units that nobody lives below.
+    /// Removes empty leaves below the units, and stops those units that keep their slice for nobody.
     pub(super) fn tidy(&mut self, leaves: &mut Leaves) {
         leaves.remove_empty();
-        for keeper in std::mem::take(&mut self.kept).into_values() {
-            if leaves.remove_empty_below(&keeper.cgroup) > 0 {
+        for (slice, keeper) in std::mem::take(&mut self.kept) {
+            if leaves.remove_empty_below(&keeper.cgroup) + leaves.inhabited_scopes(&slice) > 0 {
                 continue;
             }
             if let Err(error) = self.manager().and_then(|manager| manager.stop(&keeper.unit)) {

@@ -80,14 +80,22 @@ impl Leaves {
     }
 
     /// Removes the leaves below `home` that nobody lives in any more, whoever made them. Returns how many are left.
-    pub(super) fn remove_empty_below(&mut self, home: &CgroupPath) -> usize {
-        let Ok(entries) = fs::read_dir(self.folder(home)) else {
-            // It is gone with all that was in it.
-            return 0;
-        };
-        let leaves =
-            entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(SessionName::is_one));
-        leaves.filter(|leaf| !is_removed(&leaf.path())).count()
+    pub(super) fn remove_empty_below(&self, home: &CgroupPath) -> usize {
+        self.children(home)
+            .filter(|name| SessionName::is_one(name) && !is_removed(&self.folder(&home.child(name))))
+            .count()
+    }
+
+    /// How many scopes of sessions in `slice` are lived in. Removing them is systemd's matter.
+    pub(super) fn inhabited_scopes(&self, slice: &CgroupPath) -> usize {
+        let scopes = self.children(slice).filter(|name| SessionName::of_scope(name).is_some());
+        scopes.filter(|name| self.is_inhabited(&slice.child(name))).count()
+    }
+
+    /// Names of the cgroups in one; none when it is gone.
+    fn children(&self, path: &CgroupPath) -> impl Iterator<Item = String> + use<> {
+        let entries = fs::read_dir(self.folder(path)).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok())
     }
 }
 

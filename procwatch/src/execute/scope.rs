@@ -45,7 +45,7 @@ impl Scope {
         });
         if let Err(error) = started {
             // The next move asks over a new connection.
-            let _ = self.keepers.forget_broken(&error);
+            self.keepers.forget_broken(&error);
             process.check_alive(scope)?;
             return Err(refused(error.to_string()));
         }
@@ -88,7 +88,7 @@ impl Backend for Scope {
     }
 
     fn leaf(&self, home: &Home, session: &SessionName) -> CgroupPath {
-        home.leaves.child(&format!("procwatch-{session}.scope"))
+        home.leaves.child(&session.scope())
     }
 
     fn place(

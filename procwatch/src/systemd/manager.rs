@@ -47,7 +47,8 @@ impl Manager {
     /// [`BusError::Job`] when it was made and did not start; [`BusError::Refused`] with `UnitExists` when there is a
     /// unit of that name already.
     pub fn start_transient(&self, unit: &str, properties: &[Property<'_>]) -> Result<(), BusError> {
-        let auxiliary: [(&str, Vec<Property<'_>>); 0] = [];
+        // A list, not an array: an empty array is nothing at all on the bus.
+        let auxiliary: &[(&str, Vec<Property<'_>>)] = &[];
         self.job(
             Order { unit, verb: "start it" },
             "StartTransientUnit",
