@@ -496,4 +496,40 @@ mod backends {
         assert!(shell.end().success() && login.end().success());
         agent.finish();
     }
+
+    /// The options of the cgroup2 hierarchy, in order.
+    fn options() -> Vec<String> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let line = mounts.lines().find(|line| line.contains(" /sys/fs/cgroup ")).unwrap();
+        let mut options: Vec<String> =
+            line.rsplit(' ').next().unwrap().split(',').map(str::to_owned).collect();
+        options.sort();
+        options
+    }
+
+    #[test]
+    fn favordynmods_is_measured_and_set_beside_the_other_options() {
+        needs!(Vm, Bpf);
+        let scene = Scene::new(SYSTEMD);
+        let mut wanted = options();
+        assert!(!wanted.contains(&"favordynmods".to_owned()), "{wanted:?}");
+        let check = refusal(&["check", "--json"]);
+        assert!(check.stdout.contains("; a move took "), "{}", check.stdout);
+        let left =
+            Command::new("find").args(["/sys/fs/cgroup", "-name", "procwatch-check-*"]).output().unwrap();
+        assert_eq!(String::from_utf8(left.stdout).unwrap(), "");
+        assert_eq!(options(), wanted, "check changes nothing");
+
+        let rules = fs::read_to_string(&scene.config).unwrap();
+        fs::write(&scene.config, format!("favordynmods = true\n{rules}")).unwrap();
+        let ended = scene.agent().finish();
+        let refused = ended.records.iter().any(|record| {
+            record["topic"] == "degraded" && record.to_string().contains("favordynmods cannot be set")
+        });
+        if !refused {
+            wanted.push("favordynmods".to_owned());
+            wanted.sort();
+        }
+        assert_eq!(options(), wanted);
+    }
 }
