@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check::CheckArgs, orphans::OrphansArgs, place::PlaceArgs, run::RunArgs, watch::WatchArgs,
+    check::CheckArgs, keep::KeepArgs, orphans::OrphansArgs, place::PlaceArgs, run::RunArgs, watch::WatchArgs,
 };
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
@@ -41,4 +41,7 @@ pub enum Command {
     Orphans(OrphansArgs),
     /// Print the JSON Schema of the lines that --json writes
     Schema,
+    /// Wait, and do nothing else: what a unit that keeps a slice runs
+    #[command(hide = true)]
+    Keep(KeepArgs),
 }

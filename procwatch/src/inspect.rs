@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use procfs::process::Process;
 
 use crate::{
+    cgroup::CgroupPath,
     event::{ProcessKey, Provenance, Subject},
     text::Text,
 };
@@ -36,6 +37,13 @@ pub fn identity(subject: &Subject) -> Identity {
 pub fn exe(key: ProcessKey) -> Option<Text> {
     let path = open(key)?.exe().ok()?;
     Some(Text::new(path.as_os_str().as_bytes()))
+}
+
+/// The cgroup of a process; `None` when it is gone, or its cgroup has a name that is no text.
+pub fn cgroup(key: ProcessKey) -> Option<CgroupPath> {
+    let all = open(key)?.cgroups().ok()?;
+    let unified = all.into_iter().find(|cgroup| cgroup.hierarchy == 0)?;
+    CgroupPath::parse(&unified.pathname).ok()
 }
 
 /// Where a process comes from, as far as /proc tells: its login uid and its terminal.
@@ -82,5 +90,8 @@ mod tests {
         assert_eq!(identity(&Subject { start: later, ..me.clone() }), Identity::Gone);
         assert_eq!(identity(&Subject { euid: 12345, ..me.clone() }), Identity::OtherUids);
         assert!(exe(me.key()).is_some());
+        let mine = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        let mine = mine.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
+        assert_eq!(cgroup(me.key()), CgroupPath::parse(mine).ok());
     }
 }

@@ -44,6 +44,7 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
             commands::schema::run().map_err(AgentError::io("standard output"))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Keep(args) => commands::keep::run(&args),
     }
 }
 

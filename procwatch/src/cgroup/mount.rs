@@ -94,6 +94,15 @@ impl Mount {
     }
 }
 
+/// The options of the hierarchy that is mounted there, without those that every file system has.
+pub(super) fn options_of(point: &Path) -> Result<Vec<String>, MountError> {
+    let text = fs::read(MOUNTINFO).map_err(MountError::List)?;
+    let mut found = text.split(|byte| *byte == b'\n').filter_map(parse_line).filter(|it| it.point == point);
+    let mut options = found.next().ok_or(MountError::None)?.options;
+    options.retain(|option| !["rw", "ro"].contains(&option.as_str()));
+    Ok(options)
+}
+
 /// The file is missing in the root of some container mounts: the same as no controllers.
 fn controllers(point: &Path) -> Vec<String> {
     let text = fs::read_to_string(point.join("cgroup.controllers")).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The subcommands.
 
 pub mod check;
+pub mod keep;
 pub mod orphans;
 pub mod place;
 pub mod run;

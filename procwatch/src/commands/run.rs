@@ -14,9 +14,9 @@ use crate::{
         require_root,
         shutdown::Shutdown,
     },
-    cgroup::Mount,
-    config::{self, Config},
-    execute::cgroupfs::CgroupFs,
+    cgroup::{FavorError, Mount},
+    config::{self, Config, PlaceRule},
+    execute::{Backend, PrepareError, backend_for, cgroupfs::CgroupFs},
     kernel::{Kernel, Setup},
     lock::{AGENT_LOCK, AgentLock},
     record::{HealthTopic, Mode},
@@ -76,28 +76,55 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     }
     require_root("run")?;
     let mount = Mount::find()?;
-    let placer = Placer::new(&config, &mount, |_| Ok(Box::new(CgroupFs::new(&mount))))?;
     let _lock = AgentLock::take(AGENT_LOCK.as_ref())?;
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
     let report = Reporter::new(Format::of(args.json, false), &mount)?;
     let kernel = Kernel::load(Setup { stream_bytes: UNUSED_STREAM_BYTES, hold: wants_hold(&config) })?;
     let mut unavailable = kernel.unavailable().to_vec();
-    unavailable.extend(placer.absent());
 
+    // Last of all that can fail, because it may start units.
+    let placer = Placer::new(&config, &mount, |rule| backend(&config, rule, &mount))?;
+    unavailable.extend(placer.absent());
+    let moves = hasten_moves(&config, &mount);
     let mut guard = Guard::arm(kernel, &config, &mount, placer, report)?;
     for what in unavailable {
         guard.report().health(HealthTopic::Unavailable, what)?;
     }
     let priority = args.priority.apply();
+    if let Err(error) = &moves {
+        guard.report().health(HealthTopic::Degraded, error.to_string())?;
+    }
     let armed = format!(
-        "armed in {} ms: {}; priority {}",
+        "armed in {} ms: {}{}; priority {}",
         begun.elapsed().as_millis(),
         describe(&config),
+        moves.unwrap_or_default(),
         priority.name()
     );
     guard.report().health(HealthTopic::Armed, armed)?;
     guard.run(&mut shutdown).await?;
     guard.stop().await
+}
+
+/// Sets the mount option that makes moves fast, where the configuration wants it. What was done, in words.
+fn hasten_moves(config: &Config, mount: &Mount) -> Result<String, FavorError> {
+    match (config.favordynmods, mount.favordynmods, config.mode) {
+        (false, ..) => Ok(String::new()),
+        (true, true, _) => Ok("; favordynmods is set".to_owned()),
+        (true, false, Mode::Observe) => Ok("; favordynmods is not set in mode observe".to_owned()),
+        (true, false, Mode::Enforce) => {
+            mount.favor_dynamic_moves()?;
+            Ok(format!("; favordynmods was set on {} and stays until the next boot", mount.shown()))
+        }
+    }
+}
+
+/// The way of moving that the configuration names. In observe mode that which touches nothing to know where a slice is.
+fn backend(config: &Config, rule: &PlaceRule, mount: &Mount) -> Result<Box<dyn Backend>, PrepareError> {
+    match config.mode {
+        Mode::Observe => Ok(Box::new(CgroupFs::new(mount))),
+        Mode::Enforce => backend_for(config.backend, &rule.slice, mount),
+    }
 }
 
 fn describe(config: &Config) -> String {

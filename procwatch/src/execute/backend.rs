@@ -6,7 +6,10 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 use super::{HeldProcess, SessionName};
-use crate::cgroup::{CgroupPath, ResolveError, ResolvedCgroup, SliceRef};
+use crate::{
+    cgroup::{CgroupPath, ResolveError, ResolvedCgroup, SliceRef},
+    systemd::BusError,
+};
 
 /// A way of moving processes into a slice: into a leaf for each session, never into the slice itself.
 ///
@@ -36,6 +39,12 @@ pub trait Backend {
         session: &SessionName,
     ) -> Result<CgroupPath, MoveError>;
 
+    /// How many threads of the process placed last were bound to CPUs that its new cgroup does not have, and were set
+    /// free.
+    fn freed_threads(&self) -> u32 {
+        0
+    }
+
     /// Removes what it made for `slice`s and nobody lives in any more. What is inhabited stays as it is.
     fn tidy(&mut self);
 }
@@ -56,9 +65,12 @@ pub enum PrepareError {
     #[error(transparent)]
     Slice(#[from] ResolveError),
     /// A service manager refused, or could not be asked.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// A service manager cannot do this, or did something else.
     #[error("{unit}: {what}")]
     Manager {
-        /// The unit that was to be started.
+        /// The slice, or the unit in it.
         unit: String,
         /// What was said, escaped.
         what: String,
@@ -92,6 +104,8 @@ pub enum Refusal {
     Manager(String),
     /// The process ended while it was being moved, and its pid may have become another's.
     EndedMeanwhile,
+    /// The unit that keeps the slice was stopped: limits of the slice may not hold in it any more.
+    Unkept,
 }
 
 impl MoveError {
@@ -105,18 +119,19 @@ impl MoveError {
         matches!(self.why, Refusal::EndedMeanwhile) || self.errno() == Some(Errno::ESRCH)
     }
 
-    /// The slice, or our leaf in it, is not there any more: preparing it again may help.
+    /// The slice, or our leaf or unit in it, is not there any more: preparing it again may help.
     pub fn is_homeless(&self) -> bool {
-        matches!(self.errno(), Some(Errno::ENOENT | Errno::ENODEV))
+        matches!(self.why, Refusal::Unkept) || matches!(self.errno(), Some(Errno::ENOENT | Errno::ENODEV))
     }
 
-    /// What it is counted as: the kernel's name of its error, `manager`, or `ended`.
+    /// What it is counted as: the kernel's name of its error, `manager`, `ended` or `unkept`.
     pub fn name(&self) -> String {
         match (&self.why, self.errno()) {
             (_, Some(errno)) => format!("{errno:?}"),
             (Refusal::Kernel(error), None) => format!("{:?}", error.kind()),
             (Refusal::Manager(_), None) => "manager".to_owned(),
             (Refusal::EndedMeanwhile, None) => "ended".to_owned(),
+            (Refusal::Unkept, None) => "unkept".to_owned(),
         }
     }
 
@@ -124,7 +139,7 @@ impl MoveError {
     pub fn errno(&self) -> Option<Errno> {
         match &self.why {
             Refusal::Kernel(error) => error.raw_os_error().map(Errno::from_raw),
-            Refusal::Manager(_) | Refusal::EndedMeanwhile => None,
+            Refusal::Manager(_) | Refusal::EndedMeanwhile | Refusal::Unkept => None,
         }
     }
 }
@@ -136,6 +151,7 @@ impl Refusal {
             Self::Kernel(error) => explain(error),
             Self::Manager(what) => what.clone(),
             Self::EndedMeanwhile => "the process has ended".to_owned(),
+            Self::Unkept => "procwatch's unit in the slice was stopped".to_owned(),
         }
     }
 }

@@ -1,13 +1,6 @@
 //! Moves by writing to cgroupfs alone: for machines without systemd, or where the configuration says so.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    path::PathBuf,
-};
-
-use super::{Backend, HeldProcess, Home, MoveError, PrepareError, Refusal, SessionName};
+use super::{Backend, HeldProcess, Home, MoveError, PrepareError, SessionName, leaves::Leaves};
 use crate::cgroup::{CgroupPath, Mount, SliceRef, resolve};
 
 /// Name of the cgroup in each slice below which the leaves are.
@@ -17,39 +10,13 @@ const LEAVES: &str = "procwatch";
 #[derive(Debug)]
 pub struct CgroupFs {
     mount: Mount,
-    made: BTreeSet<PathBuf>,
+    leaves: Leaves,
 }
 
 impl CgroupFs {
     /// Works in the hierarchy mounted there.
     pub fn new(mount: &Mount) -> Self {
-        Self { mount: mount.clone(), made: BTreeSet::new() }
-    }
-
-    fn folder(&self, path: &CgroupPath) -> PathBuf {
-        self.mount.point.join(path.relative())
-    }
-
-    fn make(&mut self, path: &CgroupPath) -> io::Result<PathBuf> {
-        let folder = self.folder(path);
-        match fs::create_dir(&folder) {
-            Ok(()) => {
-                self.made.insert(folder.clone());
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-        Ok(folder)
-    }
-
-    fn write_pid(&mut self, pid: u32, home: &Home, leaf: &CgroupPath) -> io::Result<()> {
-        self.make(&home.leaves)?;
-        let folder = self.make(leaf)?;
-        // One write is one order to the kernel, and moves all threads of the process.
-        OpenOptions::new()
-            .write(true)
-            .open(folder.join("cgroup.procs"))?
-            .write_all(pid.to_string().as_bytes())
+        Self { mount: mount.clone(), leaves: Leaves::new(mount) }
     }
 }
 
@@ -74,31 +41,22 @@ impl Backend for CgroupFs {
         session: &SessionName,
     ) -> Result<CgroupPath, MoveError> {
         let leaf = self.leaf(home, session);
-        if let Err(source) = self.write_pid(process.pid(), home, &leaf) {
-            return Err(MoveError::kernel(leaf, source));
-        }
-        match process.is_alive() {
-            Ok(true) => Ok(leaf),
-            Ok(false) => Err(MoveError { path: leaf, why: Refusal::EndedMeanwhile }),
-            Err(source) => Err(MoveError::kernel(leaf, source)),
-        }
+        self.leaves.make_room();
+        self.leaves.make(&home.leaves)?;
+        self.leaves.make(&leaf)?;
+        self.leaves.admit(process, &leaf)?;
+        Ok(leaf)
     }
 
     fn tidy(&mut self) {
-        // Inner ones first. The kernel refuses to remove a cgroup that somebody lives in; that one stays ours.
-        let made = std::mem::take(&mut self.made);
-        self.made = made
-            .into_iter()
-            .rev()
-            .filter(|folder| {
-                fs::remove_dir(folder).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
-            })
-            .collect();
+        self.leaves.remove_empty();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::PathBuf};
+
     use super::*;
     use crate::samples;
 

@@ -20,6 +20,7 @@ use crate::{
 pub struct HeldProcess {
     fd: OwnedFd,
     key: ProcessKey,
+    uid: u32,
 }
 
 impl HeldProcess {
@@ -33,7 +34,7 @@ impl HeldProcess {
         // The descriptor first: what is found to be the process meant after that stays so.
         let fd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| Identity::Gone)?;
         match inspect::identity(subject) {
-            Identity::Same => Ok(Self { fd, key: subject.key() }),
+            Identity::Same => Ok(Self { fd, key: subject.key(), uid: subject.uid }),
             other => Err(other),
         }
     }
@@ -48,12 +49,22 @@ impl HeldProcess {
         self.key.pid
     }
 
+    /// Its real user id when it was held.
+    pub const fn uid(&self) -> u32 {
+        self.uid
+    }
+
     /// Whether it has not ended: its pidfd becomes readable then.
     ///
     /// # Errors
     /// When the descriptor cannot be asked.
     pub fn is_alive(&self) -> io::Result<bool> {
-        let mut polled = [PollFd::new(&self.fd, PollFlags::IN)];
-        Ok(poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0)
+        is_alive(&self.fd)
     }
+}
+
+/// Whether the process behind a pidfd has not ended.
+pub(super) fn is_alive(pidfd: &OwnedFd) -> io::Result<bool> {
+    let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
+    Ok(poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0)
 }

@@ -22,6 +22,17 @@ impl SessionName {
         &self.0
     }
 
+    /// The scope that the session is, where sessions are scopes.
+    pub fn scope(&self) -> String {
+        format!("procwatch-{self}.scope")
+    }
+
+    /// The session whose scope has this name; `None` when it is no session's.
+    pub fn of_scope(name: &str) -> Option<Self> {
+        let session = name.strip_prefix("procwatch-")?.strip_suffix(".scope")?;
+        Self::is_one(session).then(|| Self(session.to_owned()))
+    }
+
     /// Whether the name of a cgroup is that of a session's leaf.
     pub fn is_one(name: &str) -> bool {
         let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -47,6 +58,9 @@ mod tests {
         let name = SessionName::of(ProcessKey { pid: 4242, start: BootTime(83_112_999_999_999) });
         assert_eq!(name.as_str(), "su-4242-83112");
         assert!(SessionName::is_one(name.as_str()));
+        assert_eq!(name.scope(), "procwatch-su-4242-83112.scope");
+        assert_eq!(SessionName::of_scope(&name.scope()), Some(name));
+        assert_eq!(SessionName::of_scope("procwatch-su-4242.scope"), None);
         for other in ["su-", "su-1", "su-1-", "su--1", "su-1-2-3", "su-1-x", "keeper", ""] {
             assert!(!SessionName::is_one(other), "{other}");
         }

@@ -219,6 +219,7 @@ impl Placer {
             Err(_) => outcome.result = Outcoming::Gone,
         }
         if outcome.result.is_moved() {
+            outcome.freed_threads = Some(self.rules[place.rule].backend.freed_threads());
             let is_new = self.sessions.moved(place.subject.key(), session);
             self.account.moved(is_new, outcome.outside_ns);
         } else {
@@ -240,6 +241,7 @@ impl Placer {
             session: session.to_string(),
             error: None,
             outside_ns: None,
+            freed_threads: None,
             strays: None,
             still_outside: None,
         }
