@@ -7,6 +7,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod convert;
+pub mod cpus;
 pub mod decode;
 pub mod detect;
 pub mod event;
@@ -16,6 +17,7 @@ pub mod filter;
 pub mod host;
 pub mod inspect;
 pub mod kernel;
+pub mod layout;
 pub mod lock;
 pub mod record;
 #[cfg(test)]

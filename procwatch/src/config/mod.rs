@@ -1,6 +1,7 @@
 //! What the agent is told to do: built-in defaults, then files, then the command line.
 
 mod error;
+mod layout;
 mod load;
 mod place;
 mod read;
@@ -13,7 +14,7 @@ pub use error::{ConfigError, Location, Problem};
 pub use load::{DEFAULT_FOLDER, default_files_exist, load, load_from, system_users};
 pub use rules::Layer;
 
-use crate::{cgroup::SliceRef, record::Mode};
+use crate::{cgroup::SliceRef, cpus::CpuSet, record::Mode};
 
 /// Thread counts that raise an alert when nothing else is said.
 pub const DEFAULT_LEVELS: [u32; 4] = [80, 100, 500, 1000];
@@ -34,6 +35,8 @@ pub struct Config {
     pub levels: Vec<u32>,
     /// Where processes of which uid belong: at most one rule for a uid, none for root.
     pub place: Vec<PlaceRule>,
+    /// Which CPUs which slice has: at most one entry for a slice, and none wider than one above it.
+    pub layout: Vec<LayoutRule>,
     /// The files that were read, in their order; none when all is built in.
     pub files: Vec<PathBuf>,
 }
@@ -46,6 +49,7 @@ impl Default for Config {
             favordynmods: false,
             levels: DEFAULT_LEVELS.to_vec(),
             place: Vec::new(),
+            layout: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -63,6 +67,19 @@ pub enum BackendChoice {
     Scope,
     /// Leaves made in the slice itself.
     Cgroupfs,
+}
+
+/// One slice has these CPUs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayoutRule {
+    /// Which slice; never the root.
+    pub slice: SliceRef,
+    /// Its CPUs; never none.
+    pub cpus: CpuSet,
+    /// The entry in words, escaped: `layout[1] slice=system.slice`, counted from 1 in its file.
+    pub described: String,
+    /// Where it is written.
+    pub location: Location,
 }
 
 /// Processes of one uid belong in one slice.
