@@ -24,6 +24,7 @@ pub mod record;
 mod samples;
 pub mod schema;
 pub mod sink;
+pub mod systemd;
 pub mod table;
 pub mod text;
 pub mod users;

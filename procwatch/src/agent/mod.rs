@@ -36,6 +36,9 @@ pub enum AgentError {
     /// Another agent runs.
     #[error(transparent)]
     Lock(#[from] crate::lock::LockError),
+    /// The CPUs of slices.
+    #[error(transparent)]
+    Layout(#[from] crate::layout::LayoutError),
     /// The command line.
     #[error("{0}")]
     Usage(String),

@@ -88,11 +88,8 @@ fn read_cpus(
 /// another has a part of what that has.
 pub(super) fn contradiction(rule: &LayoutRule, earlier: &[LayoutRule]) -> Option<Problem> {
     let (name, _) = rule.described.split_once(' ').unwrap_or((&rule.described, ""));
-    let problem = |field: &str, what| Problem {
-        at: rule.location.clone(),
-        field: format!("{name}{field}"),
-        what,
-    };
+    let problem =
+        |field: &str, what| Problem { at: rule.location.clone(), field: format!("{name}{field}"), what };
     earlier.iter().find_map(|other| {
         let (mine, theirs) = (rule.slice.path(), other.slice.path());
         if mine == theirs {
@@ -127,7 +124,8 @@ mod tests {
     fn problems_of_file(entries: &[(&str, &str)]) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("t.toml");
-        let table = |(slice, cpus): &(&str, &str)| format!("[[layout]]\nslice = '{slice}'\ncpus = '{cpus}'\n");
+        let table =
+            |(slice, cpus): &(&str, &str)| format!("[[layout]]\nslice = '{slice}'\ncpus = '{cpus}'\n");
         fs::write(&file, entries.iter().map(table).collect::<String>()).unwrap();
         let prefix = format!("{}/", folder.path().display());
         let problems = load(Some(&file)).map_or_else(|error| error.problems, |_| Vec::new());
@@ -136,7 +134,8 @@ mod tests {
 
     #[test]
     fn an_entry_is_a_slice_and_its_cpus() {
-        let text = "[[layout]]\nslice = 'system.slice'\ncpus = '0-1'\n\n[[layout]]\nslice = '/a/b'\ncpus = '8,4'\n";
+        let text =
+            "[[layout]]\nslice = 'system.slice'\ncpus = '0-1'\n\n[[layout]]\nslice = '/a/b'\ncpus = '8,4'\n";
         let layout = parse(text).unwrap().layout;
         let seen: Vec<_> = layout
             .iter()

@@ -8,9 +8,7 @@ use std::{
 
 use nix::unistd::User;
 
-use super::{
-    Config, ConfigError, Layer, Location, PlaceRule, Problem, UserLookup, layout::contradiction,
-};
+use super::{Config, ConfigError, Layer, Location, PlaceRule, Problem, UserLookup, layout::contradiction};
 
 /// Where the files are when none is named.
 pub const DEFAULT_FOLDER: &str = "/etc/procwatch";

@@ -6,10 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::LayoutError;
+use super::{LayoutError, unit};
 use crate::{
-    cgroup::CgroupPath,
-    config::LayoutRule,
+    cgroup::{CgroupPath, SliceRef},
     cpus::CpuSet,
     text::{Text, until_zero},
 };
@@ -82,13 +81,13 @@ pub struct Sources {
 }
 
 impl Facts {
-    /// Looks at all that concerns these rules. `ask` is absent where there is no service manager.
+    /// Looks at all that concerns these slices. `ask` is absent where there is no service manager.
     ///
     /// # Errors
     /// When a file of the kernel's is there and cannot be read, or the service manager cannot be asked.
     pub fn gather(
         sources: &Sources,
-        rules: &[LayoutRule],
+        slices: &[SliceRef],
         mut ask: Option<&mut AskUnit<'_>>,
     ) -> Result<Self, LayoutError> {
         let controllers = read(&sources.hierarchy.join("cgroup.controllers"))?.unwrap_or_default();
@@ -98,8 +97,8 @@ impl Facts {
             present: cpus_of(&sources.cpus.join("present"))?.unwrap_or_default(),
             ..Self::default()
         };
-        for rule in rules {
-            for path in way_to(rule.slice.path()) {
+        for slice in slices {
+            for path in way_to(slice.path()) {
                 if facts.cgroups.contains_key(&path) {
                     continue;
                 }
@@ -108,7 +107,7 @@ impl Facts {
                     None => break,
                 };
             }
-            if let (Some(ask), Ok(unit)) = (&mut ask, super::unit::of(&rule.slice)) {
+            if let (Some(ask), Ok(unit)) = (&mut ask, unit::of(slice)) {
                 facts.units.insert(unit.clone(), ask(&unit)?);
             }
         }
@@ -119,6 +118,11 @@ impl Facts {
     /// one. Not known where the hierarchy does not have the controller.
     pub fn effective(&self, path: &CgroupPath) -> Option<&CpuSet> {
         way_to(path).into_iter().rev().find_map(|at| self.cgroups.get(&at)?.effective.as_ref())
+    }
+
+    /// The same, of one that is there.
+    pub fn effective_of_existing(&self, path: &CgroupPath) -> Option<&CpuSet> {
+        self.cgroups.get(path).and_then(|_| self.effective(path))
     }
 }
 

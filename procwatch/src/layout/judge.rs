@@ -222,10 +222,10 @@ impl Obstacle {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoController => {
-                f.write_str("the cgroup2 hierarchy has no cpuset controller: cgroup v1 has it, or it is switched off")
-            }
-            Self::Missing { cgroup, unit: None } => write!(f, "{cgroup} does not exist; create it: mkdir -p"),
+            Self::NoController => f.write_str(
+                "the cgroup2 hierarchy has no cpuset controller: cgroup v1 has it, or it is switched off",
+            ),
+            Self::Missing { cgroup, unit: None } => write!(f, "{cgroup} does not exist; make it first"),
             Self::Missing { cgroup, unit: Some(unit) } if unit.starts_with("user-") => {
                 write!(f, "{cgroup} does not exist: {unit} is active while that user is logged in")
             }
@@ -254,8 +254,17 @@ fn plural(cpus: &CpuSet) -> String {
     if cpus.len() == 1 { format!("CPU {cpus} is") } else { format!("CPUs {cpus} are") }
 }
 
-fn write_threaded(f: &mut fmt::Formatter<'_>, cgroup: &str, kind: &str, living: &[Inhabitant]) -> fmt::Result {
-    write!(f, "{cgroup} is \"{}\", which breaks its user's next login: ", crate::text::escape(kind.as_bytes()))?;
+fn write_threaded(
+    f: &mut fmt::Formatter<'_>,
+    cgroup: &str,
+    kind: &str,
+    living: &[Inhabitant],
+) -> fmt::Result {
+    write!(
+        f,
+        "{cgroup} is \"{}\", which breaks its user's next login: ",
+        crate::text::escape(kind.as_bytes())
+    )?;
     let names = living.iter().take(NAMED).map(|one| format!("{} ({})", one.pid, one.comm));
     let names = names.collect::<Vec<_>>().join(", ");
     match living.len() {
@@ -299,4 +308,4 @@ impl Serialize for Obstacle {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

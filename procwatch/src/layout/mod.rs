@@ -14,6 +14,7 @@ pub mod usage;
 
 use std::{
     fmt::Display,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -21,6 +22,8 @@ use thiserror::Error;
 
 use crate::{
     cgroup::{CgroupPath, MountError},
+    config::ConfigError,
+    systemd::BusError,
     text::escape,
 };
 
@@ -46,9 +49,9 @@ pub enum LayoutError {
         /// Why it is no unit.
         why: &'static str,
     },
-    /// The service manager refused or could not be asked. What is said is escaped.
-    #[error("systemd: {0}")]
-    Manager(String),
+    /// The service manager refused or could not be asked.
+    #[error(transparent)]
+    Manager(#[from] BusError),
     /// Something was changed by others since it was set, and would be lost.
     #[error(
         "{}: was changed since procwatch set it, so nothing was touched; look at it, then --force overwrites it",
@@ -69,6 +72,12 @@ pub enum LayoutError {
         /// What failed when it was to be taken back.
         then: Box<Self>,
     },
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Standard output or input.
+    #[error("the terminal or pipe: {0}")]
+    Stdio(#[from] io::Error),
     /// The command cannot do this here.
     #[error("{0}")]
     Refused(String),

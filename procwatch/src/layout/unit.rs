@@ -10,9 +10,11 @@ const MAX_NAME: usize = 255;
 
 /// The section of a unit's file that its resource settings belong in; `None` when this is no unit's name.
 pub fn section(unit: &str) -> Option<&'static str> {
-    let (stem, section) = TYPES.iter().find_map(|(suffix, section)| Some((unit.strip_suffix(suffix)?, section)))?;
+    let (stem, section) =
+        TYPES.iter().find_map(|(suffix, section)| Some((unit.strip_suffix(suffix)?, section)))?;
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
-    (!stem.is_empty() && !stem.starts_with('.') && unit.len() <= MAX_NAME && stem.bytes().all(legal)).then_some(section)
+    (!stem.is_empty() && !stem.starts_with('.') && unit.len() <= MAX_NAME && stem.bytes().all(legal))
+        .then_some(section)
 }
 
 /// The unit whose cgroup this is.
@@ -85,7 +87,9 @@ mod tests {
     fn a_users_slice_has_a_uid() {
         let uid = |text: &str| uid_of(&CgroupPath::parse(text).unwrap());
         assert_eq!(uid("/user.slice/user-1003.slice"), Some(1003));
-        for other in ["/user.slice", "/user.slice/user-x.slice", "/user-1.slice", "/user.slice/user-1.slice/x", "/"] {
+        for other in
+            ["/user.slice", "/user.slice/user-x.slice", "/user-1.slice", "/user.slice/user-1.slice/x", "/"]
+        {
             assert_eq!(uid(other), None, "{other}");
         }
     }

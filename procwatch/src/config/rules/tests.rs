@@ -73,7 +73,10 @@ fn bad_modes_and_levels() {
             "moed = \"observe\"",
             "t.toml:1: moed: unknown key; did you mean \"mode\"? (known: mode, backend, favordynmods, threads, place, layout)",
         ),
-        ("colour = 1", "t.toml:1: colour: unknown key (known: mode, backend, favordynmods, threads, place, layout)"),
+        (
+            "colour = 1",
+            "t.toml:1: colour: unknown key (known: mode, backend, favordynmods, threads, place, layout)",
+        ),
         (
             "\nmode = \"enforced\"",
             "t.toml:2: mode: unknown mode \"enforced\"; did you mean \"enforce\"? (known: observe, enforce)",

@@ -1,0 +1,79 @@
+//! Plain blocking calls over an asynchronous connection, each with an end.
+
+use std::{thread, time::Duration};
+
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
+use zbus::{Connection, connection};
+
+use super::error::{BusError, Order};
+use crate::text::escape;
+
+/// How long to wait until the bus has let us in.
+const LOGIN: Duration = Duration::from_secs(5);
+
+/// The system bus.
+#[derive(Debug)]
+pub(super) struct Bus {
+    connection: Connection,
+    /// `None` only while it is being dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Bus {
+    /// Connects.
+    pub(super) fn connect() -> Result<Self, BusError> {
+        let unreachable = |what: String| BusError::Unreachable { what };
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| unreachable(error.to_string()))?;
+        let login = async {
+            timeout(LOGIN, connection::Builder::system()?.build()).await.map_or(Ok(None), |it| it.map(Some))
+        };
+        let what = match run(&runtime, login) {
+            Some(Ok(Some(connection))) => return Ok(Self { connection, runtime: Some(runtime) }),
+            Some(Ok(None)) => format!("no answer within {} s", LOGIN.as_secs()),
+            Some(Err(error)) => escape(zbus::Error::to_string(&error).as_bytes()).into_owned(),
+            None => THREAD_ENDED.to_owned(),
+        };
+        runtime.shutdown_background();
+        Err(unreachable(what))
+    }
+
+    /// The connection: for work that [`Self::wait`] is given.
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Does `work`, and gives up after `limit`.
+    pub(super) fn wait<T: Send>(
+        &self,
+        order: Order<'_>,
+        limit: Duration,
+        work: impl Future<Output = Result<T, BusError>> + Send,
+    ) -> Result<T, BusError> {
+        let bounded = async { timeout(limit, work).await.unwrap_or_else(|_| Err(order.late(limit))) };
+        let answer = self.runtime.as_ref().and_then(|runtime| run(runtime, bounded));
+        answer.unwrap_or_else(|| Err(order.odd(THREAD_ENDED)))
+    }
+}
+
+const THREAD_ENDED: &str = "the thread that asked has ended";
+
+/// Runs `work` to its end on a thread of its own: the caller's may be within a runtime already, where another one must
+/// not wait.
+fn run<T: Send>(runtime: &Runtime, work: impl Future<Output = T> + Send) -> Option<T> {
+    thread::scope(|scope| scope.spawn(|| runtime.block_on(work)).join().ok())
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        // A runtime that is dropped waits for its threads, which is forbidden within another one.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

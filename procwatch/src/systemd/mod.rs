@@ -1,0 +1,14 @@
+//! The service manager's D-Bus. Nothing else of the agent talks to it.
+//!
+//! All calls are plain ones that return when the work is done, and each has an end: a systemd that hangs does not hang
+//! the agent for ever. They may be made from within a tokio runtime.
+
+mod bus;
+mod error;
+mod job;
+mod manager;
+mod names;
+
+pub use error::BusError;
+pub use manager::{Manager, Property};
+pub use zbus::zvariant::{OwnedValue, Value};
