@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use procwatch_tests::{Refusal, Started, needs, number, refusal, start, text, until};
+use procwatch_tests::{Refusal, Started, binary, needs, number, refusal, start, text, until};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -350,6 +350,75 @@ fn processes_outside_and_busy_cpus_are_shown() {
         "{}",
         people.stdout
     );
+}
+
+/// The same call where systemd seems not to run: what tells of it is hidden from this one process.
+fn without_systemd(words: &[&str]) -> Refusal {
+    let script = "mount -t tmpfs none /run/systemd && exec \"$@\"";
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .arg(binary())
+        .args([&["layout"], words].concat())
+        .output()
+        .unwrap();
+    Refusal {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+fn without_systemd_cgroupfs_is_written_and_restored() {
+    needs!(Vm);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("procwatch.toml");
+    let config = config.to_str().unwrap();
+    fs::write(
+        config,
+        "[[layout]]\nslice = '/layout/inner'\ncpus = '1'\n[[layout]]\nslice = '/layout'\ncpus = '0-1'\n",
+    )
+    .unwrap();
+    let refused = without_systemd(&["apply", "--yes", "--config", config]);
+    assert_eq!((refused.code, &*refused.stdout), (Some(2), ""), "{refused:?}");
+    assert!(refused.stderr.contains("/layout/inner does not exist; make it first"), "{refused:?}");
+
+    let (outer, inner) = (format!("{CGROUPS}/layout"), format!("{CGROUPS}/layout/inner"));
+    fs::create_dir_all(&inner).unwrap();
+    let mut inhabitant = Command::new("sleep").arg("600").spawn().unwrap();
+    fs::write(format!("{inner}/cgroup.procs"), inhabitant.id().to_string()).unwrap();
+    let controllers = [read("", "cgroup.subtree_control"), read("/layout", "cgroup.subtree_control")];
+    let applied = without_systemd(&["apply", "--yes", "--config", config]);
+    assert_eq!(applied.code, Some(0), "{applied:?}");
+    assert!(
+        applied.stdout.ends_with("systemd is not pid 1 here: this lasts until the next boot\n"),
+        "{applied:?}"
+    );
+    let written: Vec<&str> =
+        applied.stdout.lines().filter_map(|line| line.strip_prefix("written: ")).collect();
+    let files = [
+        format!("{CGROUPS}/cgroup.subtree_control"),
+        format!("{outer}/cgroup.subtree_control"),
+        format!("{inner}/cpuset.cpus"),
+        format!("{outer}/cpuset.cpus"),
+    ];
+    assert_eq!(written, files);
+    assert_eq!((&*effective("/layout"), &*effective("/layout/inner")), ("0-1", "1"));
+    let status = fs::read_to_string(format!("/proc/{}/status", inhabitant.id())).unwrap();
+    assert!(status.contains("\nCpus_allowed_list:\t1\n"), "{status}");
+    let checked = without_systemd(&["check", "--seconds", "0", "--json", "--config", config]);
+    let report: Value = serde_json::from_str(&checked.stdout).unwrap();
+    assert_eq!((checked.code, text(&report["setter"])), (Some(0), "cgroupfs"), "{report}");
+
+    let undone = without_systemd(&["apply", "--undo", "--yes"]);
+    assert_eq!(undone.code, Some(0), "{undone:?}");
+    assert_eq!([read("", "cgroup.subtree_control"), read("/layout", "cgroup.subtree_control")], controllers);
+    assert!(!Path::new(STATE).exists());
+    let status = fs::read_to_string(format!("/proc/{}/status", inhabitant.id())).unwrap();
+    assert!(status.contains("\nCpus_allowed_list:\t0-1\n"), "{status}");
+    inhabitant.kill().unwrap();
+    inhabitant.wait().unwrap();
+    until("the cgroups are empty", || (fs::remove_dir(&inner).and_then(|()| fs::remove_dir(&outer))).ok());
 }
 
 #[test]

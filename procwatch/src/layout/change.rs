@@ -190,7 +190,8 @@ impl Change {
         let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
         let diff = TextDiff::from_lines(&before, &after);
         let shown = diff.unified_diff().context_radius(2).header(old_name, new_name).to_string();
-        shown.lines().map(|line| format!("{}\n", escape(line.as_bytes()))).collect()
+        let lines: Vec<_> = shown.lines().map(|line| escape(line.as_bytes())).collect();
+        lines.join("\n") + "\n"
     }
 
     fn perform(&self, targets: &Targets) -> Result<(), LayoutError> {

@@ -56,7 +56,7 @@ pub fn look(rules: &[LayoutRule]) -> Result<Vec<Outside>, LayoutError> {
     let mut seen = Vec::new();
     for process in all_processes().map_err(|error| LayoutError::at("/proc".as_ref(), error))? {
         // One that ends while it is looked at is outside of nothing.
-        let Some((process, uids)) = process.ok().and_then(|process| uids(process)) else { continue };
+        let Some((process, uids)) = process.ok().and_then(uids) else { continue };
         if users.iter().any(|(_, uid)| uids.contains(uid)) {
             seen.extend(see(&process, uids));
         }

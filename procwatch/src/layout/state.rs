@@ -73,6 +73,8 @@ struct Document {
 #[derive(Debug)]
 pub struct StateFolder {
     path: PathBuf,
+    /// Whether it was not there before.
+    made: bool,
     _lock: File,
 }
 
@@ -90,17 +92,18 @@ impl StateFolder {
     /// When it cannot be made, or another procwatch holds it.
     pub fn hold(path: &Path) -> Result<Self, LayoutError> {
         let failed = |error: io::Error| LayoutError::at(path, error);
-        match DirBuilder::new().mode(0o755).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
-            _ => {}
-        }
+        let made = match DirBuilder::new().mode(0o755).create(path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(failed(error)),
+        };
         let lock = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
             .open(path)
             .map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), made, _lock: lock }),
             Err(TryLockError::WouldBlock) => {
                 Err(LayoutError::at(path, "another procwatch changes the layout just now; wait for it"))
             }
@@ -138,6 +141,15 @@ impl StateFolder {
             .map_err(|error| LayoutError::at(&file, error))?;
         let owner = (geteuid().as_raw(), getegid().as_raw());
         Content { text: format!("{text}\n"), mode: 0o600, uid: owner.0, gid: owner.1 }.write(&file)
+    }
+}
+
+impl Drop for StateFolder {
+    fn drop(&mut self) {
+        if self.made {
+            // It stays as soon as there is something in it.
+            let _ = fs::remove_dir(&self.path);
+        }
     }
 }
 

@@ -36,7 +36,7 @@ fn folder(text: &str, mode: u32) -> (tempfile::TempDir, StateFolder) {
 
 #[test]
 fn what_is_saved_is_loaded_again_and_nothing_leaves_no_file() {
-    let (_place, folder) = folder("", 0o600);
+    let (place, folder) = folder("", 0o600);
     folder.save(&sample()).unwrap();
     assert_eq!(folder.load().unwrap(), sample());
     assert_eq!(fs::metadata(folder.file()).unwrap().mode() & 0o7777, 0o600);
@@ -44,6 +44,8 @@ fn what_is_saved_is_loaded_again_and_nothing_leaves_no_file() {
     assert!(!folder.file().exists());
     assert_eq!(folder.load().unwrap(), State::default());
     folder.save(&State::default()).unwrap();
+    drop(folder);
+    assert!(!place.path().join("procwatch").exists(), "a folder without a state is not left behind");
 }
 
 #[test]
@@ -79,7 +81,7 @@ fn damaged_and_hostile_files_are_refused_with_the_reason() {
         (with("/drop_ins/a.slice/effective", "9-1".into()), "is damaged: the range 9-1 runs backwards"),
         (with("/drop_ins/a.slice/before/text", serde_json::json!({"\u{1b}": 1})), "is damaged"),
         (unit, "\"../../passwd\" is no unit"),
-        (good.to_string().replacen("{", "{\"more\":1,", 1), "unknown field `more`"),
+        (good.to_string().replacen('{', "{\"more\":1,", 1), "unknown field `more`"),
     ] {
         let error = folder(&text, 0o600).1.load().unwrap_err().to_string();
         assert!(error.contains(part) && error.contains("layout.json: "), "{text}: {error}");
