@@ -2,6 +2,7 @@
 
 mod apply;
 mod check;
+mod measure;
 mod table;
 
 use std::{

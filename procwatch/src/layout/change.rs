@@ -12,7 +12,7 @@ use similar::TextDiff;
 
 use super::{
     LayoutError,
-    facts::{CPUS, CPUSET, SUBTREE_CONTROL},
+    facts::{CPUS, CPUSET, EFFECTIVE, SUBTREE_CONTROL},
 };
 use crate::{cgroup::CgroupPath, cpus::CpuSet, text::escape};
 
@@ -198,12 +198,11 @@ impl Change {
         match self {
             Self::DropIn { unit, after: Some(content), .. } => put(targets, unit, content),
             Self::DropIn { unit, after: None, folder_is_ours, .. } => remove(targets, unit, *folder_is_ours),
-            Self::Cpus { cgroup, after, .. } => {
-                order(&targets.cgroup_file(cgroup, CPUS), &format!("{after}\n"))
-            }
+            Self::Cpus { cgroup, after, .. } => set_cpus(targets, cgroup, after),
             Self::Controller { cgroup, on } => {
                 let sign = if *on { '+' } else { '-' };
-                order(&targets.cgroup_file(cgroup, SUBTREE_CONTROL), &format!("{sign}{CPUSET}"))
+                let file = targets.cgroup_file(cgroup, SUBTREE_CONTROL);
+                order(&file, &format!("{sign}{CPUSET}")).map_err(|error| LayoutError::at(&file, error))
             }
         }
     }
@@ -273,12 +272,27 @@ fn remove(targets: &Targets, unit: &str, folder_is_ours: bool) -> Result<(), Lay
     Ok(())
 }
 
+/// Tells a cgroup its CPUs; none is no restriction.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn set_cpus(targets: &Targets, cgroup: &CgroupPath, cpus: &CpuSet) -> Result<(), LayoutError> {
+    let file = targets.cgroup_file(cgroup, CPUS);
+    let above = file.parent().and_then(Path::parent).map(|above| above.join(EFFECTIVE));
+    let written = match (order(&file, &format!("{cpus}\n")), above) {
+        // Linux 6.1 does not let an inhabited cgroup go back to no CPUs of its own; all that the one above has comes to
+        // the same.
+        (Err(error), Some(above)) if cpus.is_empty() && error.raw_os_error() == Some(libc::ENOSPC) => {
+            fs::read_to_string(above).and_then(|all| order(&file, &all))
+        }
+        (written, _) => written,
+    };
+    written.map_err(|error| LayoutError::at(&file, error))
+}
+
 /// An order to the kernel is one write to a file that is there.
-fn order(file: &Path, text: &str) -> Result<(), LayoutError> {
-    let opened = OpenOptions::new().write(true).open(file);
-    opened
-        .and_then(|mut opened| opened.write_all(text.as_bytes()))
-        .map_err(|error| LayoutError::at(file, error))
+fn order(file: &Path, text: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(file)?.write_all(text.as_bytes())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub(super) const CPUSET: &str = "cpuset";
 /// CPUs that a cgroup is to have.
 pub(super) const CPUS: &str = "cpuset.cpus";
 /// CPUs that it has.
-const EFFECTIVE: &str = "cpuset.cpus.effective";
+pub(super) const EFFECTIVE: &str = "cpuset.cpus.effective";
 /// Controllers that its children have.
 pub(super) const SUBTREE_CONTROL: &str = "cgroup.subtree_control";
 

@@ -232,6 +232,12 @@ impl fmt::Display for Obstacle {
             Self::Missing { cgroup, unit: Some(unit) } => {
                 write!(f, "{cgroup} does not exist: {unit} is not active; systemctl start {unit}")
             }
+            Self::Inactive { unit } if unit.starts_with("user-") => {
+                write!(
+                    f,
+                    "{unit} is not active, so its CPUs are set nowhere: it is while that user is logged in"
+                )
+            }
             Self::Inactive { unit } => {
                 write!(f, "{unit} is not active, so its CPUs are set nowhere; systemctl start {unit}")
             }

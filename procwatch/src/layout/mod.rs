@@ -72,6 +72,12 @@ pub enum LayoutError {
         /// What failed when it was to be taken back.
         then: Box<Self>,
     },
+    /// All was changed, and then the kernel or the service manager did not answer.
+    #[error("all was written, but what came of it is not known: {why}; procwatch layout check tells")]
+    Unmeasured {
+        /// What failed.
+        why: Box<Self>,
+    },
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),

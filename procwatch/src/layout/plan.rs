@@ -190,11 +190,15 @@ fn by_cgroupfs(
         }
         // Where the controller comes only now, there is no restriction yet.
         let now = current.cpus.get(path).cloned().unwrap_or_default();
-        let before = state.cgroups.get(path).map_or_else(|| now.clone(), |saved| saved.before.clone());
+        let saved = state.cgroups.get(path).cloned().unwrap_or_else(|| SavedCpus {
+            before: now.clone(),
+            written: CpuSet::default(),
+            effective: facts.effective(path).cloned(),
+        });
         if now != rule.cpus {
             cpus.push(Change::Cpus { cgroup: path.clone(), before: now, after: rule.cpus.clone() });
         }
-        new.cgroups.insert(path.clone(), SavedCpus { before, written: rule.cpus.clone() });
+        new.cgroups.insert(path.clone(), SavedCpus { written: rule.cpus.clone(), ..saved });
     }
     let stale = state.cgroups.iter().filter(|(path, _)| !new.cgroups.contains_key(*path));
     cpus.extend(stale.filter_map(|(path, saved)| cpus_change(path, &saved.before, current)));

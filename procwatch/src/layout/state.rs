@@ -57,6 +57,8 @@ pub struct SavedCpus {
     pub before: CpuSet,
     /// What was written.
     pub written: CpuSet,
+    /// CPUs that it had in force before.
+    pub effective: Option<CpuSet>,
 }
 
 /// The file.
@@ -79,6 +81,15 @@ pub struct StateFolder {
 }
 
 impl State {
+    /// What is kept here and not in `other`; controllers apart, which are taken away with the rest or not at all.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut rest = self.clone();
+        rest.drop_ins.retain(|unit, _| !other.drop_ins.contains_key(unit));
+        rest.cgroups.retain(|path, _| !other.cgroups.contains_key(path));
+        rest
+    }
+
     /// Whether nothing of ours is in force.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -2,16 +2,12 @@
 
 use std::io::{self, Write};
 
-use super::{apply, check};
-use crate::{
-    cpus::CpuSet,
-    layout::{
-        judge::{Obstacle, SliceReport},
-        outside::Outside,
-        plan::Setter,
-        usage::Usage,
-    },
-    text::escape,
+use super::{check, measure};
+use crate::layout::{
+    judge::{Obstacle, SliceReport},
+    outside::Outside,
+    plan::Setter,
+    usage::Usage,
 };
 
 pub(super) fn check(out: &mut (impl Write + ?Sized), report: &check::Report) -> io::Result<()> {
@@ -25,7 +21,7 @@ pub(super) fn check(out: &mut (impl Write + ?Sized), report: &check::Report) -> 
     report.usage.as_ref().map_or(Ok(()), |usage| write_usage(out, usage))
 }
 
-pub(super) fn apply(out: &mut (impl Write + ?Sized), report: &apply::Report) -> io::Result<()> {
+pub(super) fn apply(out: &mut (impl Write + ?Sized), report: &measure::Report) -> io::Result<()> {
     for change in &report.changes {
         writeln!(out, "written: {change}")?;
     }
@@ -33,13 +29,11 @@ pub(super) fn apply(out: &mut (impl Write + ?Sized), report: &apply::Report) -> 
         writeln!(out, "nothing had to be changed")?;
     }
     for restored in &report.restored {
-        let shown =
-            |cpus: &CpuSet| if cpus.is_empty() { "all CPUs".to_owned() } else { format!("CPUs {cpus}") };
-        let (what, before) = (escape(restored.what.as_bytes()), shown(&restored.before));
+        let (what, before) = (&restored.what, &restored.before);
         match &restored.now {
-            Some(now) if *now == restored.before => writeln!(out, "{what}: {before} as before")?,
-            Some(now) => writeln!(out, "{what}: {} now, {before} before", shown(now))?,
-            None => writeln!(out, "{what}: not there or not restricted now, {before} before")?,
+            Some(now) if now == before => writeln!(out, "{what}: CPUs {before}, as before")?,
+            Some(now) => writeln!(out, "{what}: CPUs {now}, before CPUs {before}")?,
+            None => writeln!(out, "{what}: is not there now, before CPUs {before}")?,
         }
     }
     slices(out, &report.slices)?;
@@ -111,9 +105,12 @@ fn write_usage(out: &mut (impl Write + ?Sized), usage: &Usage) -> io::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::{
-        outside::Stray,
-        usage::{CpuUsage, SliceUsage},
+    use crate::{
+        cpus::CpuSet,
+        layout::{
+            outside::Stray,
+            usage::{CpuUsage, SliceUsage},
+        },
     };
 
     fn cpus(text: &str) -> CpuSet {

@@ -20,7 +20,11 @@ fn sample() -> State {
     };
     State {
         drop_ins: [("a.slice".to_owned(), saved)].into(),
-        cgroups: [(path("/a/b \\x"), SavedCpus { before: set(""), written: set("1,3") })].into(),
+        cgroups: [(
+            path("/a/b \\x"),
+            SavedCpus { before: set(""), written: set("1,3"), effective: Some(set("0-3")) },
+        )]
+        .into(),
         controllers: [CgroupPath::root(), path("/a")].into(),
     }
 }
@@ -49,6 +53,13 @@ fn what_is_saved_is_loaded_again_and_nothing_leaves_no_file() {
 }
 
 #[test]
+fn what_another_state_keeps_too_is_no_rest() {
+    let kept = State { cgroups: sample().cgroups, ..State::default() };
+    let rest = sample().without(&kept);
+    assert_eq!((rest.drop_ins.len(), rest.cgroups.len()), (1, 0));
+}
+
+#[test]
 fn only_one_holds_the_folder() {
     let place = tempfile::tempdir().unwrap();
     let first = StateFolder::hold(place.path()).unwrap();
@@ -73,7 +84,7 @@ fn damaged_and_hostile_files_are_refused_with_the_reason() {
         ("{\"version\":1}".to_owned(), "is damaged: missing field"),
         (with("/version", 2.into()), "has version 2, this procwatch knows 1"),
         (
-            with("/cgroups", serde_json::json!({"/../x": {"before": "", "written": ""}})),
+            with("/cgroups", serde_json::json!({"/../x": {"before": "", "written": "", "effective": null}})),
             "is no path of a cgroup",
         ),
         (with("/controllers", serde_json::json!(["x"])), "neither a slice nor a path"),
