@@ -200,6 +200,23 @@ fn a_layout_is_set_kept_and_taken_back_exactly() {
 }
 
 #[test]
+fn a_person_at_a_terminal_is_asked() {
+    needs!(Vm);
+    let machine = Machine::with(LAYOUT);
+    let command = format!("{} layout apply --config {}", binary().display(), machine.config().display());
+    for (answer, code) in [("n", 2), ("", 2), ("y", 0)] {
+        // `script` gives its child a terminal, and ends as that does.
+        let mut asked = start("script", &["--quiet", "--return", "--command", &command, "/dev/null"]);
+        asked.say(answer);
+        let told = asked.hear_all().join("\n");
+        assert_eq!(asked.end().code(), Some(code), "{answer}: {told}");
+        assert!(told.contains("Do this? [y/N]"), "{told}");
+        assert_eq!(Path::new(SYSTEM_DROP_IN).exists(), code == 0, "{answer}: {told}");
+    }
+    assert_eq!(effective(AIMGR), "1");
+}
+
+#[test]
 fn a_slice_that_starts_later_gets_its_cpus_at_its_start() {
     needs!(Vm);
     let mut machine = Machine::with(LAYOUT);

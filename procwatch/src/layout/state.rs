@@ -90,6 +90,16 @@ impl State {
         rest
     }
 
+    /// All that is kept in either; what is written is as `later` says.
+    #[must_use]
+    pub fn with(&self, later: &Self) -> Self {
+        let mut all = self.clone();
+        all.drop_ins.extend(later.drop_ins.clone());
+        all.cgroups.extend(later.cgroups.clone());
+        all.controllers.extend(later.controllers.clone());
+        all
+    }
+
     /// Whether nothing of ours is in force.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -92,14 +92,11 @@ fn agree(args: &ApplyArgs, changes: &[Change], machine: &Machine) -> Result<(), 
 
 /// What was there before is on disk before anything changes: whatever happens to this process, an undo is possible.
 fn perform(machine: &Machine, folder: &StateFolder, old: &State, plan: &Plan) -> Result<(), LayoutError> {
-    let undoing = plan.state.is_empty();
-    if !undoing {
-        folder.save(&plan.state)?;
-    }
+    folder.save(&old.with(&plan.state))?;
     match carry_out(&plan.changes, &machine.targets, &mut || machine.reload()) {
-        Ok(()) if undoing => folder.save(&plan.state),
+        Ok(()) => folder.save(&plan.state),
         Err(error @ LayoutError::TakenBack { .. }) => folder.save(old).and(Err(error)),
         // What could not be taken back may still be undone.
-        other => other,
+        half_done => half_done,
     }
 }

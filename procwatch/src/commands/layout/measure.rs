@@ -55,8 +55,9 @@ pub(super) struct Restored {
     pub(super) before: CpuSet,
     /// CPUs that they have now; absent when it is not there any more.
     pub(super) now: Option<CpuSet>,
+    /// Its path below the mount.
     #[serde(skip)]
-    path: CgroupPath,
+    pub(super) path: CgroupPath,
 }
 
 /// Looks until all is as wanted, or until nothing that was done can bring it nearer. `old` is what was kept before.

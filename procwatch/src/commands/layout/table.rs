@@ -106,6 +106,7 @@ fn write_usage(out: &mut (impl Write + ?Sized), usage: &Usage) -> io::Result<()>
 mod tests {
     use super::*;
     use crate::{
+        cgroup::CgroupPath,
         cpus::CpuSet,
         layout::{
             outside::Stray,
@@ -126,6 +127,39 @@ mod tests {
             as_wanted: obstacles.is_empty(),
             obstacles,
         }
+    }
+
+    #[test]
+    fn what_was_restored_is_told_with_what_it_has_now() {
+        let restored = |what: &str, now: Option<&str>| measure::Restored {
+            what: what.to_owned(),
+            before: cpus("0-3"),
+            now: now.map(cpus),
+            path: CgroupPath::root(),
+        };
+        let report = measure::Report {
+            as_wanted: false,
+            setter: Setter::Cgroupfs,
+            changes: vec!["/cg/a/cpuset.cpus".to_owned()],
+            slices: Vec::new(),
+            restored: vec![restored("a", Some("0-3")), restored("b", Some("1")), restored("c", None)],
+        };
+        let mut out = Vec::new();
+        apply(&mut out, &report).unwrap();
+        let expected = "\
+written: /cg/a/cpuset.cpus
+a: CPUs 0-3, as before
+b: CPUs 1, before CPUs 0-3
+c: is not there now, before CPUs 0-3
+";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let slices = vec![slice("a.slice", Some("4-19"), Vec::new())];
+        let report = measure::Report { slices, changes: Vec::new(), restored: Vec::new(), ..report };
+        let mut out = Vec::new();
+        apply(&mut out, &report).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("nothing had to be changed\nslice    wanted"), "{text}");
+        assert!(text.ends_with("this lasts until the next boot\n"), "{text}");
     }
 
     #[test]

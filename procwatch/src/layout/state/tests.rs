@@ -57,6 +57,7 @@ fn what_another_state_keeps_too_is_no_rest() {
     let kept = State { cgroups: sample().cgroups, ..State::default() };
     let rest = sample().without(&kept);
     assert_eq!((rest.drop_ins.len(), rest.cgroups.len()), (1, 0));
+    assert_eq!(rest.with(&kept), sample());
 }
 
 #[test]
