@@ -265,6 +265,29 @@ fn a_file_that_was_there_comes_back_and_one_that_was_edited_is_not_lost() {
 }
 
 #[test]
+fn what_set_property_says_is_replaced_and_comes_back_and_what_comes_later_is_told() {
+    needs!(Vm);
+    let machine = Machine::with(LAYOUT);
+    systemctl(&["set-property", "--runtime", "user-1003.slice", "AllowedCPUs=0"]);
+    until("set-property is in force", || (effective(AIMGR) == "0").then_some(()));
+    let (code, applied) = machine.apply();
+    assert_eq!((code, &*effective(AIMGR)), (Some(0), "1"), "{applied}");
+    // systemd adds lists up, in the order of the files' names.
+    let later = Path::new(AIMGR_DROP_IN).with_file_name("90-later.conf");
+    fs::write(&later, "[Slice]\nAllowedCPUs=0\n").unwrap();
+    systemctl(&["daemon-reload"]);
+    until("both are in force", || (effective(AIMGR) == "0-1").then_some(()));
+    let (code, applied) = machine.apply();
+    fs::remove_file(later).unwrap();
+    assert_eq!((code, &applied["changes"]), (Some(1), &Value::Array(Vec::new())), "{applied}");
+    let told = text(&obstacle(&applied, "not-set")["text"]);
+    assert_eq!(told, "/user.slice/user-1003.slice/cpuset.cpus is 0-1");
+    let undone = undo(&[]);
+    assert_eq!((undone.code, &*effective(AIMGR)), (Some(0), "0"), "{undone:?}");
+    systemctl(&["revert", "user-1003.slice"]);
+}
+
+#[test]
 fn a_change_that_fails_takes_those_before_it_back() {
     needs!(Vm);
     let machine = Machine::with(LAYOUT);
