@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command},
 };
 
 use procwatch_tests::{Refusal, Started, binary, needs, number, refusal, start, text, until};
@@ -322,31 +322,45 @@ fn a_narrow_slice_above_is_named() {
     systemctl(&["revert", "user.slice"]);
 }
 
+/// The habit of those who do not wait for systemd: a slice of one's own making, and a process written into it. With a
+/// controller for what is below it, as a login wants it, the slice is threaded from then on.
+struct Intruder(Child);
+
+impl Intruder {
+    fn begin() -> Self {
+        let slice = format!("{CGROUPS}{AIMGR}");
+        let intruder = Self(Command::new("sleep").arg("600").spawn().unwrap());
+        fs::write(format!("{CGROUPS}/user.slice/cgroup.subtree_control"), "+pids").unwrap();
+        fs::create_dir(&slice).unwrap();
+        fs::write(format!("{slice}/cgroup.procs"), intruder.0.id().to_string()).unwrap();
+        fs::write(format!("{slice}/cgroup.subtree_control"), "+pids").unwrap();
+        intruder
+    }
+}
+
+impl Drop for Intruder {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+        until("the slice is empty", || fs::remove_dir(format!("{CGROUPS}{AIMGR}")).ok());
+    }
+}
+
 #[test]
 fn a_process_in_the_slice_itself_is_named() {
     needs!(Vm);
     let mut machine = Machine::with(LAYOUT);
     drop(machine.keeper.take());
-    // The habit of those who do not wait for systemd: a slice of one's own making, and a shell written into it. With a
-    // controller for what is below it, as a login wants it, the slice is threaded from then on.
-    let slice = format!("{CGROUPS}{AIMGR}");
-    let mut intruder = Command::new("sleep").arg("600").spawn().unwrap();
-    fs::create_dir(&slice).unwrap();
-    fs::write(format!("{slice}/cgroup.procs"), intruder.id().to_string()).unwrap();
-    fs::write(format!("{slice}/cgroup.subtree_control"), "+pids").unwrap();
+    let intruder = Intruder::begin();
     let (code, report) = machine.check();
-    intruder.kill().unwrap();
-    intruder.wait().unwrap();
-    until("the slice is empty", || fs::remove_dir(&slice).ok());
+    let pid = intruder.0.id();
+    drop(intruder);
     assert_eq!(code, Some(1), "{report}");
     let threaded = obstacle(&report, "threaded");
     assert_eq!(text(&threaded["cgroup"]), AIMGR);
     let inhabitants = threaded["inhabitants"].as_array().unwrap();
     assert_eq!(inhabitants.len(), 1, "{threaded}");
-    assert_eq!(
-        (number(&inhabitants[0]["pid"]), text(&inhabitants[0]["comm"])),
-        (u64::from(intruder.id()), "sleep")
-    );
+    assert_eq!((number(&inhabitants[0]["pid"]), text(&inhabitants[0]["comm"])), (u64::from(pid), "sleep"));
     let told = text(&threaded["text"]);
     assert!(
         told.contains("breaks its user's next login") && told.ends_with("move it into a leaf below"),

@@ -37,6 +37,18 @@ pub(super) fn apply(out: &mut (impl Write + ?Sized), report: &measure::Report) -
         }
     }
     slices(out, &report.slices)?;
+    if report.setter == Setter::Systemd {
+        // What we wrote is not the last word.
+        let overruled =
+            report.slices.iter().filter(|slice| slice.obstacles.iter().any(Obstacle::is_ours_to_remove));
+        for slice in overruled {
+            writeln!(
+                out,
+                "another setting of systemd's may overrule it, see: systemctl cat {}",
+                slice.slice
+            )?;
+        }
+    }
     if report.setter == Setter::Cgroupfs && !report.slices.is_empty() {
         writeln!(out, "systemd is not pid 1 here: this lasts until the next boot")?;
     }
@@ -153,8 +165,17 @@ b: CPUs 1, before CPUs 0-3
 c: is not there now, before CPUs 0-3
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let not_set = Obstacle::NotSet { file: "/b.slice/cpuset.cpus".to_owned(), cpus: cpus("0") };
+        let slices = vec![slice("b.slice", Some("0"), vec![not_set])];
+        let mut out = Vec::new();
+        apply(&mut out, &measure::Report { slices, setter: Setter::Systemd, restored: Vec::new(), ..report })
+            .unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with("may overrule it, see: systemctl cat b.slice\n"), "{text}");
         let slices = vec![slice("a.slice", Some("4-19"), Vec::new())];
-        let report = measure::Report { slices, changes: Vec::new(), restored: Vec::new(), ..report };
+        let setter = Setter::Cgroupfs;
+        let as_wanted = true;
+        let report = measure::Report { as_wanted, setter, slices, changes: Vec::new(), restored: Vec::new() };
         let mut out = Vec::new();
         apply(&mut out, &report).unwrap();
         let text = String::from_utf8(out).unwrap();
