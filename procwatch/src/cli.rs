@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check::CheckArgs, keep::KeepArgs, orphans::OrphansArgs, place::PlaceArgs, run::RunArgs, watch::WatchArgs,
+    check::CheckArgs, keep::KeepArgs, layout::LayoutCommand, orphans::OrphansArgs, place::PlaceArgs,
+    run::RunArgs, watch::WatchArgs,
 };
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
@@ -39,6 +40,9 @@ pub enum Command {
     /// Exit code 0: none found, or all terminated; 1: some found, or left; 2: it could not be done, or bad input. What
     /// is doubtful does not count.
     Orphans(OrphansArgs),
+    /// Compare the CPUs of slices with the configuration's [[layout]], or set them
+    #[command(subcommand)]
+    Layout(LayoutCommand),
     /// Print the JSON Schema of the lines that --json writes
     Schema,
     /// Wait, and do nothing else: what a unit that keeps a slice runs

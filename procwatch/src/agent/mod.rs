@@ -39,6 +39,9 @@ pub enum AgentError {
     /// A process that was asked about.
     #[error(transparent)]
     Explain(#[from] crate::explain::ExplainError),
+    /// The CPUs of slices.
+    #[error(transparent)]
+    Layout(#[from] crate::layout::LayoutError),
     /// The command line.
     #[error("{0}")]
     Usage(String),
