@@ -111,9 +111,9 @@ impl<'a> Machine<'a> {
     /// One attempt at a job.
     fn attempt(&self, kernel: &Kernel, image: &Path, job: &Job) -> Result<Ended> {
         let start_time = Instant::now();
-        let run = Run::new(self.folder.empty(format!("run/{}", kernel.release))?);
+        let run = Run::new(self.folder.empty(format!("run/{}-{}", kernel.release, job.name))?);
         job.pack(&run.path("job.tar"))?;
-        let mut qemu = self.qemu(kernel, &run, job.cpus, "");
+        let mut qemu = self.qemu(kernel, &run, job.cpus, job.kernel_options);
         qemu.args(disk(image, "root", ",snapshot=on"))
             .args(disk(&run.path("job.tar"), "job", ",readonly=on"))
             .args(["-device", "virtio-serial-pci"])
