@@ -42,6 +42,11 @@ impl Lab {
         Kernel::prepare(&self.folder, &self.programs, &self.suites, version)
     }
 
+    /// What executes the instructions of guests with this kernel.
+    pub(crate) fn accelerator(&self, kernel: &Kernel) -> Result<&'static str> {
+        Accelerator::find(&self.folder, &self.programs, kernel).map(Accelerator::name)
+    }
+
     /// Does the job on a kernel, in a machine of its own.
     pub(crate) fn run(&self, kernel: &Kernel, job: &Job) -> Result<Report> {
         let accelerator = Accelerator::find(&self.folder, &self.programs, kernel)?;

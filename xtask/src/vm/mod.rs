@@ -14,6 +14,7 @@ mod job;
 mod kernel;
 mod lab;
 mod machine;
+mod programs;
 mod qemu;
 mod tests;
 
@@ -25,8 +26,14 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use self::tests::Outcome;
-pub(crate) use self::{kernel::DEFAULT as DEFAULT_KERNEL, lab::Lab};
+use self::tests::{Luggage, Outcome};
+pub(crate) use self::{
+    job::{Content, Job},
+    kernel::DEFAULT as DEFAULT_KERNEL,
+    lab::Lab,
+    machine::Report,
+    programs::compiled as compiled_programs,
+};
 use crate::{
     build::{self, Profile},
     caller,
@@ -59,7 +66,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     build::programs(workspace)?;
     let agent = build::agent(workspace, Profile::Release)?;
     let programs = test::test_programs(workspace)?;
-    let jobs = tests::jobs(&programs, &agent, options.filter.as_deref(), options.cpus);
+    let luggage = Luggage { agent, programs: compiled_programs(workspace)? };
+    let jobs = tests::jobs(&programs, &luggage, options.filter.as_deref(), options.cpus);
     if jobs.is_empty() {
         bail!("no test for virtual machines has that in its name");
     }
@@ -104,7 +112,8 @@ pub(crate) fn run_default(
     agent: &Path,
     filter: Option<&str>,
 ) -> Result<Outcome> {
-    let jobs = tests::jobs(programs, agent, filter, CPUS);
+    let luggage = Luggage { agent: agent.to_owned(), programs: compiled_programs(workspace)? };
+    let jobs = tests::jobs(programs, &luggage, filter, CPUS);
     if jobs.is_empty() {
         return Ok(Outcome::default());
     }

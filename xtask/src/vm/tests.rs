@@ -1,6 +1,6 @@
 //! The tests that need a machine of their own: compiled here, run in a guest.
 
-use std::{path::Path, process::Command};
+use std::{path::PathBuf, process::Command};
 
 use super::{
     guests::{self, GUESTS, Guest},
@@ -8,6 +8,7 @@ use super::{
     kernel::Kernel,
     lab::Lab,
     machine::Report,
+    programs::Program,
 };
 use crate::{
     exec,
@@ -28,24 +29,36 @@ fn matches(program: &TestProgram, filter: Option<&str>) -> bool {
     listed.is_ok_and(|list| list.lines().any(|line| line.ends_with(": test")))
 }
 
+/// What all guests get besides the tests.
+pub(crate) struct Luggage {
+    /// The agent.
+    pub(crate) agent: PathBuf,
+    /// The small programs that tests start.
+    pub(crate) programs: Vec<Program>,
+}
+
 /// The jobs of running those of `programs` that are for guests and have a test that matches: one for each kind of
 /// guest. `cpus` is for those that do not ask for a number.
-pub(crate) fn jobs(programs: &[TestProgram], agent: &Path, filter: Option<&str>, cpus: u32) -> Vec<Job> {
+pub(crate) fn jobs(programs: &[TestProgram], luggage: &Luggage, filter: Option<&str>, cpus: u32) -> Vec<Job> {
     let of = |guest: &'static Guest| {
         let is_its =
             |program: &&TestProgram| guests::of(&program.name).is_some_and(|asked| asked.name == guest.name);
         let its: Vec<_> = programs.iter().filter(is_its).filter(|program| matches(program, filter)).collect();
-        (!its.is_empty()).then(|| job(guest, &its, agent, filter, cpus))
+        (!its.is_empty()).then(|| job(guest, &its, luggage, filter, cpus))
     };
     GUESTS.iter().filter_map(of).collect()
 }
 
-/// The job of running `programs` with `agent` in a guest.
-fn job(guest: &Guest, programs: &[&TestProgram], agent: &Path, filter: Option<&str>, cpus: u32) -> Job {
+/// The job of running `programs` in a guest.
+fn job(guest: &Guest, programs: &[&TestProgram], luggage: &Luggage, filter: Option<&str>, cpus: u32) -> Job {
     let mut files = vec![
-        ("procwatch".to_owned(), Content::Copy(agent.to_owned())),
+        ("procwatch".to_owned(), Content::Copy(luggage.agent.clone())),
         ("filter".to_owned(), Content::Text(filter.unwrap_or_default().to_owned())),
     ];
+    for (name, path) in &luggage.programs {
+        // Where the tests would compile them to.
+        files.push((format!("tests/programs/{name}"), Content::Copy(path.clone())));
+    }
     for program in programs {
         files.push((format!("tests/{}", program.name), Content::Copy(program.path.clone())));
     }
@@ -161,12 +174,14 @@ mod unit {
             program("vm_none", "0 tests, 0 benchmarks"),
             program("stream", "three: test"),
         ];
-        let jobs = jobs(&programs, Path::new("/p"), None, 2);
+        let luggage = Luggage { agent: "/p".into(), programs: vec![("burst".to_owned(), "/b".into())] };
+        let jobs = jobs(&programs, &luggage, None, 2);
         let told = |job: &Job| -> (&str, u32, Vec<String>) {
             (job.name, job.cpus, job.files.iter().map(|(name, _)| name.clone()).collect())
         };
         let told: Vec<_> = jobs.iter().map(told).collect();
-        let files = |test: &str| ["procwatch", "filter", test].map(str::to_owned).to_vec();
+        let files =
+            |test: &str| ["procwatch", "filter", "tests/programs/burst", test].map(str::to_owned).to_vec();
         assert_eq!(told, [("vm", 2, files("tests/vm_basics")), ("vm20", 20, files("tests/vm20_layout"))]);
     }
 

@@ -1,0 +1,282 @@
+//! What was seen of the sessions by a witness that moves nothing: a second procwatch that only watches.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
+
+use super::mover::SLICE;
+
+/// The uid whose processes belong into the slice.
+const AIMGR: u64 = 1003;
+
+/// Counts and times, from the lines of `procwatch watch --json --kind fork,exit,uid,cgroup`.
+#[derive(Default)]
+pub(super) struct Witness {
+    alive: HashMap<u64, Process>,
+    /// Pids of processes that belong where they are, and what they are called.
+    bystanders: HashMap<u64, String>,
+    /// Paths of cgroups by their ids: a path cannot be found out any more when the cgroup is gone.
+    paths: HashMap<u64, String>,
+    /// What it saw.
+    pub(super) seen: Seen,
+}
+
+/// A process of aimgr or a bystander.
+struct Process {
+    /// When it became aimgr's, ns since boot.
+    since_ns: u64,
+    bystander: Option<String>,
+}
+
+/// What it saw.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Seen {
+    /// Forks by aimgr's processes in sessions.
+    pub(super) forks: u64,
+    /// Those that happened outside of the slice.
+    pub(super) forks_outside: u64,
+    /// Ends of aimgr's processes in sessions.
+    pub(super) ends: u64,
+    /// Those that happened outside.
+    pub(super) ends_outside: u64,
+    /// Events in a cgroup that was gone before its path was known.
+    pub(super) unknown: u64,
+    /// Time from becoming aimgr's, or from birth outside, to the slice: for each process that was moved, ms.
+    pub(super) outside_ms: Vec<f64>,
+    /// Those who were moved and should not have been, with the number of their processes.
+    pub(super) wrong: BTreeMap<String, u64>,
+    /// Events that never reached it.
+    pub(super) lost: u64,
+}
+
+impl Witness {
+    /// One that knows who belongs where they are, by pid.
+    pub(super) fn new(bystanders: HashMap<u64, String>) -> Self {
+        Self { bystanders, ..Self::default() }
+    }
+
+    /// Takes a line.
+    pub(super) fn note(&mut self, line: &str) {
+        let Ok(record) = serde_json::from_str::<Value>(line) else { return };
+        match record["kind"].as_str().unwrap_or_default() {
+            "fork" => self.fork(&record),
+            "uid" => self.uid(&record),
+            "cgroup" => self.moved(&record),
+            "exit" => self.exit(&record),
+            // The account at the end has all of them.
+            "summary" => self.seen.lost = number(&record, "lost"),
+            _ => {}
+        }
+    }
+
+    fn fork(&mut self, record: &Value) {
+        let bystander = self.bystander(number(record, "creator_pid"));
+        if bystander.is_none() && is_aimgrs(record) {
+            self.seen.forks += 1;
+            match self.is_inside(record) {
+                Some(true) => {}
+                Some(false) => self.seen.forks_outside += 1,
+                None => self.seen.unknown += 1,
+            }
+        }
+        self.alive.insert(number(record, "pid"), Process { since_ns: number(record, "boot_ns"), bystander });
+    }
+
+    fn uid(&mut self, record: &Value) {
+        if let Some(process) = self.alive.get_mut(&number(record, "pid")) {
+            process.since_ns = number(record, "boot_ns");
+        }
+    }
+
+    fn moved(&mut self, record: &Value) {
+        if self.is_inside(record) != Some(true) {
+            return;
+        }
+        let pid = number(record, "pid");
+        let bystander = self.bystander(pid);
+        if let Some(name) = bystander.or_else(|| (!is_aimgrs(record)).then(|| text(record, "comm"))) {
+            *self.seen.wrong.entry(name).or_default() += 1;
+        } else if let Some(process) = self.alive.get(&pid) {
+            let outside_ns = number(record, "boot_ns").saturating_sub(process.since_ns);
+            self.seen.outside_ms.push(outside_ns as f64 / 1e6);
+        }
+    }
+
+    fn exit(&mut self, record: &Value) {
+        let pid = number(record, "pid");
+        let bystander = self.bystander(pid);
+        self.alive.remove(&pid);
+        self.bystanders.remove(&pid);
+        if bystander.is_some() || !is_aimgrs(record) {
+            return;
+        }
+        self.seen.ends += 1;
+        match self.is_inside(record) {
+            Some(true) => {}
+            Some(false) => self.seen.ends_outside += 1,
+            None => self.seen.unknown += 1,
+        }
+    }
+
+    /// The bystander that a process is or comes from.
+    fn bystander(&self, pid: u64) -> Option<String> {
+        let descendant = || self.alive.get(&pid).and_then(|process| process.bystander.clone());
+        self.bystanders.get(&pid).cloned().or_else(descendant)
+    }
+
+    /// Whether the process of a record is in the slice; `None` when that cannot be said.
+    fn is_inside(&mut self, record: &Value) -> Option<bool> {
+        let id = number(record, "cgroup_id");
+        if let Some(path) = record["cgroup"].as_str() {
+            self.paths.insert(id, path.to_owned());
+        }
+        let path = self.paths.get(&id)?;
+        Some(path.strip_prefix(SLICE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    }
+}
+
+/// What the processes of the sessions say of themselves: the lines of `tests/programs/burst.c`.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Told {
+    /// Children that told.
+    pub(super) children: u64,
+    /// Those whose first look round was outside.
+    pub(super) began_outside: u64,
+    /// Those whose last was.
+    pub(super) ended_outside: u64,
+    /// Sessions that came to their end.
+    pub(super) sessions: u64,
+    /// Those whose first process ended outside.
+    pub(super) sessions_outside: u64,
+}
+
+impl Told {
+    /// Takes a line.
+    pub(super) fn note(&mut self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let outside = |path: &str| u64::from(!path.starts_with(SLICE));
+        match words[..] {
+            ["child", begin, end] => {
+                self.children += 1;
+                self.began_outside += outside(begin);
+                self.ended_outside += outside(end);
+            }
+            ["first", _, end] => {
+                self.sessions += 1;
+                self.sessions_outside += outside(end);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_aimgrs(record: &Value) -> bool {
+    number(record, "uid") == AIMGR && number(record, "euid") == AIMGR
+}
+
+fn number(record: &Value, key: &str) -> u64 {
+    record[key].as_u64().unwrap_or_default()
+}
+
+fn text(record: &Value, key: &str) -> String {
+    record[key].as_str().unwrap_or_default().to_owned()
+}
+
+/// The different values of a field, with how often each comes.
+pub(super) fn tally<'a>(records: impl Iterator<Item = &'a Value>, key: &str) -> BTreeMap<String, u64> {
+    let mut tally = BTreeMap::new();
+    for record in records {
+        *tally.entry(text(record, key)).or_default() += 1;
+    }
+    tally
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SESSION: &str = "/user.slice/user-1000.slice/session-1.scope";
+    const INSIDE: &str = "/user.slice/user-1003.slice/x/su-1-1";
+
+    fn record(kind: &str, pid: u64, uid: u64, cgroup: &str, ms: u64) -> Value {
+        json!({
+            "kind": kind, "pid": pid, "uid": uid, "euid": uid, "comm": "sh", "creator_pid": pid / 10,
+            "cgroup": cgroup, "cgroup_id": cgroup.len(), "boot_ns": ms * 1_000_000,
+        })
+    }
+
+    fn seen(bystanders: &[(u64, &str)], records: &[Value]) -> Seen {
+        let known = bystanders.iter().map(|(pid, name)| (*pid, (*name).to_owned())).collect();
+        let mut witness = Witness::new(known);
+        for record in records {
+            witness.note(&record.to_string());
+        }
+        witness.seen
+    }
+
+    #[test]
+    fn a_session_that_is_moved_late_has_a_child_outside() {
+        let seen = seen(
+            &[],
+            &[
+                record("fork", 10, 0, SESSION, 0),
+                record("uid", 10, 1003, SESSION, 5),
+                record("fork", 101, 1003, SESSION, 7),
+                record("cgroup", 10, 1003, INSIDE, 9),
+                record("fork", 102, 1003, INSIDE, 10),
+                record("exit", 101, 1003, SESSION, 11),
+                record("exit", 102, 1003, INSIDE, 12),
+            ],
+        );
+        assert_eq!((seen.forks, seen.forks_outside, seen.ends, seen.ends_outside), (2, 1, 2, 1));
+        assert_eq!(seen.outside_ms, [4.0]);
+        assert!(seen.wrong.is_empty() && seen.unknown == 0);
+    }
+
+    #[test]
+    fn whoever_is_no_session_of_aimgr_must_not_be_moved() {
+        let service = "/system.slice/a.service";
+        let seen = seen(
+            &[(5, "service")],
+            &[
+                record("fork", 50, 1003, service, 0),
+                record("cgroup", 50, 1003, INSIDE, 1),
+                record("fork", 500, 1003, INSIDE, 2),
+                record("exit", 500, 1003, INSIDE, 2),
+                record("cgroup", 7, 0, INSIDE, 3),
+                record("cgroup", 8, 0, service, 4),
+            ],
+        );
+        let wrong: Vec<_> = seen.wrong.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+        assert_eq!(wrong, [("service", 1), ("sh", 1)]);
+        assert_eq!((seen.forks, seen.ends), (0, 0), "a bystander is not a session");
+    }
+
+    #[test]
+    fn a_path_is_remembered_and_another_slice_is_not_taken_for_ours() {
+        let mut gone = record("exit", 10, 1003, INSIDE, 2);
+        gone["cgroup"] = Value::Null;
+        let alike = record("fork", 11, 1003, "/user.slice/user-1003.slice-not", 3);
+        let seen = seen(&[], &[record("fork", 10, 1003, INSIDE, 1), gone, alike]);
+        assert_eq!((seen.ends, seen.ends_outside, seen.unknown), (1, 0, 0));
+        assert_eq!((seen.forks, seen.forks_outside), (2, 1));
+    }
+
+    #[test]
+    fn processes_tell_of_themselves() {
+        let mut told = Told::default();
+        for line in [
+            format!("child {SESSION} {INSIDE}"),
+            format!("child {INSIDE} {INSIDE}"),
+            format!("first {SESSION} {SESSION}"),
+            "su: warning".to_owned(),
+        ] {
+            told.note(&line);
+        }
+        let expected =
+            Told { children: 2, began_outside: 1, ended_outside: 0, sessions: 1, sessions_outside: 1 };
+        assert_eq!(told, expected);
+    }
+}
