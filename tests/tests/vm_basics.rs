@@ -149,8 +149,8 @@ mod placed {
     /// The configuration that is shipped for such a machine.
     const SHIPPED: &str = include_str!("../../procwatch/examples/aimgr.toml");
 
-    /// Where processes of aimgr are put.
-    const LEAF: &str = "/user.slice/user-1003.slice/procwatch";
+    /// Where processes of aimgr are put: in a leaf of their session below it.
+    const LEAVES: &str = "/user.slice/user-1003.slice/procwatch";
 
     /// What aimgr's shell does: makes children when told to and says where it is.
     const SHELL: &str =
@@ -210,14 +210,15 @@ mod placed {
         let outcome = agent
             .wait_for("the shell is moved", |record| record["kind"] == "outcome" && record["pid"] == pid);
         assert_eq!(text(&outcome["result"]), "verified", "{outcome}");
-        assert_eq!(text(&outcome["to"]), LEAF, "{outcome}");
+        let leaf = text(&outcome["to"]).to_owned();
+        assert!(leaf.starts_with(&format!("{LEAVES}/su-{pid}-")), "{outcome}");
         assert_eq!(number(&outcome["still_outside"]), 0, "{outcome}");
         let from = text(&outcome["from"]);
         assert!(from.starts_with("/user.slice/user-1000.slice/session-"), "{outcome}");
 
         shell.say("go on");
-        assert_eq!(shell.hear(), format!("0::{LEAF}"), "the children are born inside");
-        let there = inhabitants(LEAF);
+        assert_eq!(shell.hear(), format!("0::{leaf}"), "the children are born inside");
+        let there = inhabitants(&leaf);
         assert_eq!(there.len(), 3, "the shell and its two children: {there:?}");
         assert!(there.contains(&pid), "{there:?}");
         // Nothing was killed: the shell still listens, and its children are there to be ended by it.
