@@ -55,6 +55,17 @@ pub fn is_inside(cgroup: &str) -> bool {
     cgroup.strip_prefix(SLICE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// Processes whose real uid is this one, by pid.
+pub fn processes_of(uid: u32) -> Vec<u32> {
+    let is_its = |pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+        uids.and_then(|uids| uids.split_whitespace().next()) == Some(uid.to_string().as_str())
+    };
+    let entries = fs::read_dir("/proc").unwrap().map(Result::unwrap);
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_its).collect()
+}
+
 /// The folder of a cgroup.
 pub fn folder(cgroup: &str) -> PathBuf {
     Path::new("/sys/fs/cgroup").join(cgroup.trim_start_matches('/'))

@@ -105,9 +105,10 @@ impl Witness {
     fn exit(&mut self, record: &Value) {
         let pid = number(record, "pid");
         let bystander = self.bystander(pid);
-        self.alive.remove(&pid);
         self.bystanders.remove(&pid);
-        if bystander.is_some() || !is_aimgrs(record) {
+        // One whose beginning was not seen is none of a session: those begin later.
+        let known = self.alive.remove(&pid).is_some();
+        if !known || bystander.is_some() || !is_aimgrs(record) {
             return;
         }
         self.seen.ends += 1;
@@ -258,8 +259,9 @@ mod tests {
     fn a_path_is_remembered_and_another_slice_is_not_taken_for_ours() {
         let mut gone = record("exit", 10, 1003, INSIDE, 2);
         gone["cgroup"] = Value::Null;
+        let older = record("exit", 3, 1003, SESSION, 2);
         let alike = record("fork", 11, 1003, "/user.slice/user-1003.slice-not", 3);
-        let seen = seen(&[], &[record("fork", 10, 1003, INSIDE, 1), gone, alike]);
+        let seen = seen(&[], &[record("fork", 10, 1003, INSIDE, 1), gone, older, alike]);
         assert_eq!((seen.ends, seen.ends_outside, seen.unknown), (1, 0, 0));
         assert_eq!((seen.forks, seen.forks_outside), (2, 1));
     }

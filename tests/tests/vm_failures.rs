@@ -1,0 +1,189 @@
+//! What goes wrong while processes are placed: an agent that dies or does not answer, a slice that is gone or spoilt.
+//! Nobody is killed, nobody waits for ever, and what happened is told.
+
+use std::{fs, os::unix::process::ExitStatusExt as _, time::Instant};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use procwatch_tests::{
+    Agent, Started,
+    guest::{
+        AIMGR, SHELL, SLICE, cgroup_of, done, folder, is_inside, keep_slice, pid_of, processes_of, session,
+    },
+    needs, number, text, until,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A rule with this time to hold.
+fn enforcing(hold: &str) -> (TempDir, Agent) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("procwatch.toml");
+    let rule = format!(
+        "mode = \"enforce\"\n[[place]]\nuser = \"aimgr\"\nslice = \"user-1003.slice\"\nfrom = [\"user.slice\"]\n\
+         hold = {hold}\n"
+    );
+    fs::write(&config, rule).unwrap();
+    let agent = Agent::run(&["--config", config.to_str().unwrap()]);
+    (folder, agent)
+}
+
+fn su() -> Started {
+    session("desk", &["su", "aimgr", "-c", SHELL])
+}
+
+fn outcome(agent: &Agent, pid: u32) -> Value {
+    agent.wait_for("an outcome", |record| record["kind"] == "outcome" && record["pid"] == pid)
+}
+
+fn moved(agent: &Agent, pid: u32) -> String {
+    let outcome = outcome(agent, pid);
+    assert_eq!(text(&outcome["result"]), "verified", "{outcome}");
+    let there = cgroup_of(pid).unwrap();
+    assert!(is_inside(&there), "{there}");
+    there
+}
+
+fn end(mut shell: Started) {
+    shell.say("end");
+    assert!(shell.end().success(), "its session ends well");
+}
+
+/// The process of an `su` that is aimgr's already and not yet its shell.
+fn becoming() -> u32 {
+    until("a process that is about to become aimgr's shell", || {
+        let comm = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        processes_of(AIMGR).into_iter().find(|pid| comm(pid).trim() == "su")
+    })
+}
+
+#[test]
+fn an_agent_that_is_killed_while_it_holds_lets_go() {
+    needs!(Vm, Lsm);
+    let (_folder, mut agent) = enforcing("\"20s\"");
+    agent.signal(Signal::SIGSTOP);
+    let begun = Instant::now();
+    let mut shell = su();
+    let held = becoming();
+    agent.signal(Signal::SIGKILL);
+    let pid = pid_of(&mut shell);
+    assert!(begun.elapsed().as_secs() < 20, "the kernel program saw the agent's end");
+    assert_eq!(pid, held, "nobody was killed");
+    let ended = agent.wait();
+    assert_eq!(ended.status.signal(), Some(Signal::SIGKILL as i32));
+    assert!(!is_inside(&cgroup_of(pid).unwrap()), "nobody was there to move it");
+    // The next agent finds it.
+    let (_folder, next) = enforcing("\"250ms\"");
+    moved(&next, pid);
+    end(shell);
+    next.finish();
+}
+
+#[test]
+fn an_agent_that_does_not_answer_costs_the_time_of_the_rule() {
+    needs!(Vm, Lsm);
+    let (_folder, agent) = enforcing("\"250ms\"");
+    agent.signal(Signal::SIGSTOP);
+    let mut shell = su();
+    let pid = pid_of(&mut shell);
+    assert!(!is_inside(&cgroup_of(pid).unwrap()));
+    agent.signal(Signal::SIGCONT);
+    moved(&agent, pid);
+    let hold = agent.wait_for("the hold is told", |record| record["kind"] == "hold" && record["pid"] == pid);
+    assert_eq!(text(&hold["result"]), "deadline", "{hold}");
+    let held_ms = number(&hold["held_ns"]) / 1_000_000;
+    assert!((250..2000).contains(&held_ms), "{hold}");
+    end(shell);
+    agent.finish();
+}
+
+#[test]
+fn sessions_outlive_the_agent_and_the_next_one_goes_on() {
+    needs!(Vm);
+    let (_folder, mut agent) = enforcing("\"250ms\"");
+    let mut first = su();
+    let pid = pid_of(&mut first);
+    let leaf = moved(&agent, pid);
+    agent.signal(Signal::SIGKILL);
+    agent.wait();
+    assert_eq!(cgroup_of(pid).as_ref(), Some(&leaf));
+    let (_folder, next) = enforcing("\"250ms\"");
+    let mut second = su();
+    let second_pid = pid_of(&mut second);
+    moved(&next, second_pid);
+    assert_eq!(cgroup_of(pid), Some(leaf), "what is inside is left in peace");
+    end(first);
+    end(second);
+    next.finish();
+}
+
+#[test]
+fn a_slice_that_is_stopped_under_us_is_made_again() {
+    needs!(Vm);
+    let (_folder, agent) = enforcing("\"250ms\"");
+    let mut first = su();
+    let pid = pid_of(&mut first);
+    moved(&agent, pid);
+    done("systemctl", &["stop", "user-1003.slice"]);
+    assert!(cgroup_of(pid).is_some(), "nobody is killed");
+    let mut second = su();
+    let second_pid = pid_of(&mut second);
+    moved(&agent, second_pid);
+    end(first);
+    end(second);
+    done("systemctl", &["stop", "user-1003.slice"]);
+    let mut third = su();
+    let third_pid = pid_of(&mut third);
+    moved(&agent, third_pid);
+    end(third);
+    agent.finish();
+}
+
+#[test]
+fn a_slice_with_domain_controllers_takes_sessions_in() {
+    needs!(Vm);
+    let _slice = keep_slice();
+    // From now on the slice itself refuses processes: EBUSY.
+    fs::write(folder(SLICE).join("cgroup.subtree_control"), "+memory").unwrap();
+    let (_folder, agent) = enforcing("\"250ms\"");
+    let mut shell = su();
+    let pid = pid_of(&mut shell);
+    moved(&agent, pid);
+    end(shell);
+    agent.finish();
+}
+
+#[test]
+fn a_slice_that_was_made_threaded_is_told_and_the_session_goes_on() {
+    needs!(Vm);
+    let slice = keep_slice();
+    let (_folder, agent) = enforcing("\"250ms\"");
+    // The habit that spoils a slice: a shell's pid written into it.
+    let mut intruder = procwatch_tests::start("cat", &[""; 0]);
+    let procs = folder(SLICE).join("cgroup.procs");
+    let controllers = folder(SLICE).join("cgroup.subtree_control");
+    // Domain controllers would refuse it.
+    fs::write(&controllers, "-memory -io").unwrap();
+    fs::write(&procs, intruder.pid().to_string()).unwrap();
+    let kind = fs::read_to_string(folder(SLICE).join("cgroup.type")).unwrap();
+    assert_eq!(kind.trim(), "domain threaded");
+
+    let mut shell = su();
+    let pid = pid_of(&mut shell);
+    let refused = outcome(&agent, pid);
+    assert_eq!(text(&refused["result"]), "failed", "{refused}");
+    assert!(text(&refused["error"]).contains("threaded"), "{refused}");
+    assert!(!is_inside(&cgroup_of(pid).unwrap()), "it is as it was");
+    end(shell);
+
+    kill(Pid::from_raw(intruder.pid() as i32), Signal::SIGKILL).unwrap();
+    intruder.end();
+    let mut next = su();
+    let next_pid = pid_of(&mut next);
+    moved(&agent, next_pid);
+    end(next);
+    agent.finish();
+    drop(slice);
+}
