@@ -13,19 +13,20 @@ const AIMGR: u64 = 1003;
 #[derive(Default)]
 pub(super) struct Witness {
     alive: HashMap<u64, Process>,
-    /// Pids of processes that belong where they are, and what they are called.
-    bystanders: HashMap<u64, String>,
     /// Paths of cgroups by their ids: a path cannot be found out any more when the cgroup is gone.
     paths: HashMap<u64, String>,
     /// What it saw.
     pub(super) seen: Seen,
 }
 
-/// A process of aimgr or a bystander.
+/// A process that is alive.
 struct Process {
-    /// When it became aimgr's, ns since boot.
+    /// When it became aimgr's, or began, ns since boot.
     since_ns: u64,
+    /// What it is called when it is, or comes from, one that belongs where it is.
     bystander: Option<String>,
+    /// Whether it is in the slice.
+    inside: bool,
 }
 
 /// What it saw.
@@ -50,9 +51,11 @@ pub(super) struct Seen {
 }
 
 impl Witness {
-    /// One that knows who belongs where they are, by pid.
-    pub(super) fn new(bystanders: HashMap<u64, String>) -> Self {
-        Self { bystanders, ..Self::default() }
+    /// One that knows who belongs where they are, outside of the slice: by pid, and what they are called.
+    pub(super) fn new(bystanders: impl IntoIterator<Item = (u64, String)>) -> Self {
+        let process = |name| Process { since_ns: 0, bystander: Some(name), inside: false };
+        let alive = bystanders.into_iter().map(|(pid, name)| (pid, process(name))).collect();
+        Self { alive, ..Self::default() }
     }
 
     /// Takes a line.
@@ -70,16 +73,17 @@ impl Witness {
     }
 
     fn fork(&mut self, record: &Value) {
-        let bystander = self.bystander(number(record, "creator_pid"));
+        let creator = self.alive.get(&number(record, "creator_pid"));
+        let bystander = creator.and_then(|creator| creator.bystander.clone());
+        let inside = self.is_inside(record);
         if bystander.is_none() && is_aimgrs(record) {
             self.seen.forks += 1;
-            match self.is_inside(record) {
-                Some(true) => {}
-                Some(false) => self.seen.forks_outside += 1,
-                None => self.seen.unknown += 1,
-            }
+            self.seen.forks_outside += u64::from(inside == Some(false));
+            self.seen.unknown += u64::from(inside.is_none());
         }
-        self.alive.insert(number(record, "pid"), Process { since_ns: number(record, "boot_ns"), bystander });
+        let since_ns = number(record, "boot_ns");
+        let process = Process { since_ns, bystander, inside: inside.unwrap_or_default() };
+        self.alive.insert(number(record, "pid"), process);
     }
 
     fn uid(&mut self, record: &Value) {
@@ -88,27 +92,31 @@ impl Witness {
         }
     }
 
+    /// A move is one that changes something: the kernel also tells of those within the same cgroup.
     fn moved(&mut self, record: &Value) {
-        if self.is_inside(record) != Some(true) {
+        let inside = self.is_inside(record) == Some(true);
+        let Some(process) = self.alive.get_mut(&number(record, "pid")) else {
+            if inside && !is_aimgrs(record) {
+                *self.seen.wrong.entry(text(record, "comm")).or_default() += 1;
+            }
+            return;
+        };
+        if std::mem::replace(&mut process.inside, inside) || !inside {
             return;
         }
-        let pid = number(record, "pid");
-        let bystander = self.bystander(pid);
-        if let Some(name) = bystander.or_else(|| (!is_aimgrs(record)).then(|| text(record, "comm"))) {
+        let stranger = || (!is_aimgrs(record)).then(|| text(record, "comm"));
+        if let Some(name) = process.bystander.clone().or_else(stranger) {
             *self.seen.wrong.entry(name).or_default() += 1;
-        } else if let Some(process) = self.alive.get(&pid) {
+        } else {
             let outside_ns = number(record, "boot_ns").saturating_sub(process.since_ns);
             self.seen.outside_ms.push(outside_ns as f64 / 1e6);
         }
     }
 
     fn exit(&mut self, record: &Value) {
-        let pid = number(record, "pid");
-        let bystander = self.bystander(pid);
-        self.bystanders.remove(&pid);
         // One whose beginning was not seen is none of a session: those begin later.
-        let known = self.alive.remove(&pid).is_some();
-        if !known || bystander.is_some() || !is_aimgrs(record) {
+        let Some(process) = self.alive.remove(&number(record, "pid")) else { return };
+        if process.bystander.is_some() || !is_aimgrs(record) {
             return;
         }
         self.seen.ends += 1;
@@ -117,12 +125,6 @@ impl Witness {
             Some(false) => self.seen.ends_outside += 1,
             None => self.seen.unknown += 1,
         }
-    }
-
-    /// The bystander that a process is or comes from.
-    fn bystander(&self, pid: u64) -> Option<String> {
-        let descendant = || self.alive.get(&pid).and_then(|process| process.bystander.clone());
-        self.bystanders.get(&pid).cloned().or_else(descendant)
     }
 
     /// Whether the process of a record is in the slice; `None` when that cannot be said.
@@ -209,7 +211,7 @@ mod tests {
     }
 
     fn seen(bystanders: &[(u64, &str)], records: &[Value]) -> Seen {
-        let known = bystanders.iter().map(|(pid, name)| (*pid, (*name).to_owned())).collect();
+        let known = bystanders.iter().map(|(pid, name)| (*pid, (*name).to_owned()));
         let mut witness = Witness::new(known);
         for record in records {
             witness.note(&record.to_string());
@@ -225,6 +227,7 @@ mod tests {
                 record("fork", 10, 0, SESSION, 0),
                 record("uid", 10, 1003, SESSION, 5),
                 record("fork", 101, 1003, SESSION, 7),
+                record("cgroup", 10, 1003, INSIDE, 9),
                 record("cgroup", 10, 1003, INSIDE, 9),
                 record("fork", 102, 1003, INSIDE, 10),
                 record("exit", 101, 1003, SESSION, 11),
