@@ -42,6 +42,12 @@ pub struct Fields {
     pub task_loginuid: u32,
     /// `task_struct.sessionid` (optional: `CONFIG_AUDIT`).
     pub task_sessionid: u32,
+    /// `task_struct.nsproxy`: null once a task has begun to exit.
+    pub task_nsproxy: u32,
+    /// `task_struct.thread_pid`.
+    pub task_thread_pid: u32,
+    /// `signal_struct.tty` (optional: `CONFIG_TTY`).
+    pub signal_tty: u32,
     /// `signal_struct.nr_threads`: threads not yet reaped, the kernel's own count.
     pub signal_nr_threads: u32,
     /// `signal_struct.live`: threads that have not begun to exit.
@@ -54,6 +60,20 @@ pub struct Fields {
     pub cred_uid: u32,
     /// `cred.euid`.
     pub cred_euid: u32,
+    /// `cred.gid`.
+    pub cred_gid: u32,
+    /// `cred.egid`.
+    pub cred_egid: u32,
+    /// `nsproxy.cgroup_ns`.
+    pub nsproxy_cgroup_ns: u32,
+    /// `cgroup_namespace.ns`, a `struct ns_common`.
+    pub cgroup_namespace_ns: u32,
+    /// `ns_common.inum`: the number of a namespace.
+    pub ns_common_inum: u32,
+    /// `pid.level`: 0 in the initial pid namespace.
+    pub pid_level: u32,
+    /// `tty_struct.name` (optional: `CONFIG_TTY`).
+    pub tty_name: u32,
     /// `mm_struct.arg_start`.
     pub mm_arg_start: u32,
     /// `mm_struct.arg_end`.

@@ -7,6 +7,7 @@
 
 pub mod fields;
 pub mod picture;
+pub mod place;
 pub mod policy;
 pub mod stats;
 pub mod wire;

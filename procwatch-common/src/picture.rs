@@ -20,10 +20,18 @@ pub struct PictureEntry {
     pub uid: u32,
     /// Effective uid.
     pub euid: u32,
+    /// Real gid.
+    pub gid: u32,
+    /// Effective gid.
+    pub egid: u32,
     /// Threads that have not begun to exit.
     pub threads: u32,
     /// 1 for a kernel thread.
     pub kthread: u32,
+    /// Depth of its pid namespace; 0 is the initial one.
+    pub pid_level: u32,
+    /// Number of its cgroup namespace.
+    pub cgroup_ns: u32,
     /// Name of the leading thread, padded with zero.
     pub comm: [u8; COMM_LEN],
 }

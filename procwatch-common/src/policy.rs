@@ -2,23 +2,19 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::place::ELSEWHERE;
+
 /// Most levels a process can cross.
 pub const MAX_LEVELS: usize = 4;
 
 /// Threads below which a process costs no state and no level may be set.
 pub const FLOOR_THREADS: u32 = 32;
 
-/// Most `from` subtrees of one placement rule.
-pub const MAX_FROM: usize = 4;
-
 /// Most uids, and most names, that the stream can be limited to.
 pub const MAX_FILTER_VALUES: usize = 64;
 
 /// Most processes that the stream can be limited to, with their children.
 pub const MAX_FILTER_PIDS: usize = 32_768;
-
-/// Most placement rules.
-pub const MAX_PLACE_RULES: usize = 64;
 
 /// [`Control::filters`]: only events of the uids in the map `FILTER_UIDS`.
 pub const FILTER_UID: u32 = 1 << 0;
@@ -57,7 +53,7 @@ pub struct Control {
     pub level_count: u32,
     /// Rising thread counts; each crossing raises one record.
     pub levels: [u32; MAX_LEVELS],
-    /// How many cells the map `PLACE_UIDS` holds.
+    /// How many placement rules there are, by user and by group.
     pub place_rules: u32,
     /// Shortest time between two wake-ups by the stream ring, ns.
     pub stream_wake_ns: u32,
@@ -65,26 +61,18 @@ pub struct Control {
     pub stream_wake_bytes: u64,
     /// For [`FILTER_CGROUP`].
     pub cgroup: CgroupCell,
+    /// Where the subtrees of [`ELSEWHERE`] are; id 0 for one that is not there.
+    pub elsewhere: [CgroupCell; ELSEWHERE.len()],
     /// 1 when a program on `commit_creds` sees credential changes; else they are noticed at a task's next event.
     pub cred_hook: u32,
+    /// 1 while the agent answers held execs. The programs set it to 0 when the agent ends.
+    pub hold: u32,
+    /// How many of the placement rules are by group.
+    pub place_groups: u32,
     /// Zero.
     pub pad: u32,
-}
-
-/// Where the processes of one uid belong, and where they may be taken from.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-pub struct PlaceCell {
-    /// The slice: a process in or below it is inside.
-    pub target: CgroupCell,
-    /// Only processes in or below one of these are strays; unused ones have id 0.
-    pub from: [CgroupCell; MAX_FROM],
 }
 
 #[cfg(feature = "user")]
 // SAFETY: `Control` is `repr(C)` and `bytemuck::Pod` (no padding, any bit pattern is valid).
 unsafe impl aya::Pod for Control {}
-
-#[cfg(feature = "user")]
-// SAFETY: `PlaceCell` is `repr(C)` and `bytemuck::Pod` (no padding, any bit pattern is valid).
-unsafe impl aya::Pod for PlaceCell {}

@@ -2,6 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::place::Leave;
+
 /// One ring's account on one CPU. `sent + lost` is the sequence number of the next record.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -26,6 +28,14 @@ pub struct Stats {
     pub kernel_reads_failed: u64,
     /// Insertions into a bounded state map that found it full.
     pub state_full: u64,
+    /// Unnumbered records that found the urgent ring full. Each is followed by a numbered one that tells the same.
+    pub unnumbered_lost: u64,
+    /// Processes of placement rules that were looked at and left alone, by [`Leave`].
+    pub left_alone: [u64; Leave::ALL.len()],
+    /// Records of strays.
+    pub strays: u64,
+    /// Children that a stray made outside of its slice.
+    pub born_outside: u64,
 }
 
 #[cfg(feature = "user")]

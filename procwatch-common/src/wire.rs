@@ -4,6 +4,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::place::{MAX_ANCESTORS, TTY_LEN};
+
 /// Bytes of a task's name, `TASK_COMM_LEN` of the kernel.
 pub const COMM_LEN: usize = 16;
 /// Most bytes of an argv that an exec record carries.
@@ -12,6 +14,10 @@ pub const ARGV_MAX: usize = 2048;
 pub const ALERT_ARGV_MAX: usize = 256;
 /// Most bytes of a path (exec's file name, cgroup path), with its terminating zero.
 pub const PATH_MAX: usize = 256;
+
+/// [`Header::cpu`] of a record without a number. Programs that may be preempted cannot count per CPU; what they report
+/// is told again, with a number, by a tracepoint that follows.
+pub const UNNUMBERED: u32 = u32::MAX;
 
 /// What a record tells.
 #[repr(u32)]
@@ -39,11 +45,13 @@ pub enum Kind {
     Stray = 10,
     /// A process of a placement rule was moved, by anyone: [`Attach`], on the urgent ring.
     Moved = 11,
+    /// An exec was held until its process was in its slice: [`Held`].
+    Held = 12,
 }
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Fork,
         Self::Thread,
         Self::Exec,
@@ -55,6 +63,7 @@ impl Kind {
         Self::LevelCleared,
         Self::Stray,
         Self::Moved,
+        Self::Held,
     ];
 
     /// This kind's bit in [`crate::policy::Control::stream_kinds`].
@@ -77,7 +86,7 @@ impl Kind {
 pub struct Header {
     /// `CLOCK_BOOTTIME` of the event, ns.
     pub time_ns: u64,
-    /// Sequence number on this CPU and ring, from 0; a gap is a loss.
+    /// Sequence number on this CPU and ring, from 0; a gap is a loss. 0 in an unnumbered record.
     pub seq: u64,
     /// `CLOCK_BOOTTIME` of the process' start, ns.
     pub start_ns: u64,
@@ -85,7 +94,7 @@ pub struct Header {
     pub cgroup_id: u64,
     /// A [`Kind`].
     pub kind: u32,
-    /// CPU the event happened on.
+    /// CPU the event happened on; [`UNNUMBERED`] in a record of a program that may be preempted.
     pub cpu: u32,
     /// Process id.
     pub tgid: u32,
@@ -213,6 +222,22 @@ pub enum Trigger {
     Uid = 3,
     /// It ended.
     Exit = 4,
+    /// It is about to run a new program, and is held.
+    Hold = 5,
+}
+
+/// A process above another one in the tree.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Ancestor {
+    /// `CLOCK_BOOTTIME` of its start, ns.
+    pub start_ns: u64,
+    /// Process id; 0 ends the list.
+    pub tgid: u32,
+    /// Real uid.
+    pub uid: u32,
+    /// Name of its leading thread, padded with zero.
+    pub comm: [u8; COMM_LEN],
 }
 
 /// [`Kind::Stray`].
@@ -223,14 +248,36 @@ pub struct Stray {
     pub header: Header,
     /// Id of the slice it belongs in.
     pub target_id: u64,
+    /// Index of the rule.
+    pub rule: u32,
     /// A [`Trigger`].
     pub trigger: u32,
     /// Login uid, `u32::MAX` when none or unknown.
     pub loginuid: u32,
     /// Audit session id, `u32::MAX` when none or unknown.
     pub sessionid: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Controlling terminal, such as `pts/3`, ended by a zero; empty when none.
+    pub tty: [u8; TTY_LEN],
+    /// The file that is being run, ended by a zero; empty when the process was not seen at an exec.
+    pub file: [u8; PATH_MAX],
+    /// Nearest first.
+    pub ancestors: [Ancestor; MAX_ANCESTORS],
+}
+
+/// [`Kind::Held`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Held {
+    /// The process, with its new name and credentials.
+    pub header: Header,
+    /// How long it was held, ns.
+    pub held_ns: u64,
+    /// Index of the rule.
+    pub rule: u32,
+    /// A [`crate::place::HoldEnd`].
+    pub end: u32,
+    /// The file as exec was given it, ended by a zero.
+    pub file: [u8; PATH_MAX],
 }
 
 const _: () = {
@@ -241,5 +288,7 @@ const _: () = {
     assert!(size_of::<UidChange>() == 96);
     assert!(size_of::<Attach>() == 104 + PATH_MAX);
     assert!(size_of::<Level>() == 96 + ALERT_ARGV_MAX);
-    assert!(size_of::<Stray>() == 104);
+    assert!(size_of::<Ancestor>() == 32);
+    assert!(size_of::<Stray>() == 120 + PATH_MAX + MAX_ANCESTORS * 32);
+    assert!(size_of::<Held>() == 96 + PATH_MAX);
 };

@@ -42,7 +42,7 @@ fn thread_created(control: &Control, task: Task, clone_flags: u64) {
 fn process_created(control: &Control, task: Task, clone_flags: u64) {
     let creator = (bpf_get_current_pid_tgid() >> 32) as u32;
     filter::follow_child(control, creator, task.tgid());
-    place::check(control, task, Trigger::Fork);
+    place::check(control, task, Trigger::Fork, core::ptr::null());
     let parent = task.parent();
     // With CLONE_PARENT the parent is not the creator, and does nothing here.
     if parent.tgid() == creator {

@@ -3,7 +3,11 @@
 //! The best hook is `commit_creds`, which needs BPF trampolines. Where the kernel refuses those, a change is noticed
 //! when the process next makes a child, runs a program or ends.
 
-use aya_ebpf::{helpers::generated::bpf_get_current_task_btf, macros::fentry, programs::FEntryContext};
+use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid,
+    macros::{fentry, fexit},
+    programs::{FEntryContext, FExitContext},
+};
 use procwatch_common::{
     policy::Control,
     wire::{Kind, Trigger, UidChange},
@@ -11,8 +15,8 @@ use procwatch_common::{
 
 use crate::{
     emit, filter,
-    kernel::{Task, Uids, uids_of},
-    maps::{UIDS, control},
+    kernel::{Task, Ids, uids_of},
+    maps::{CHANGING, UIDS, control},
     place, subject,
 };
 
@@ -20,14 +24,28 @@ use crate::{
 #[fentry(function = "commit_creds")]
 pub(crate) fn commit_creds(ctx: FEntryContext) -> i32 {
     if let Some(control) = control() {
-        // SAFETY: a helper without arguments; the current task outlives the program.
-        let task = Task(unsafe { bpf_get_current_task_btf() }.cast_const().cast());
+        let task = Task::current();
         let new = uids_of(ctx.arg(0));
         let old = task.uids();
         if new != old {
-            place::check_uids(control, task, new, Trigger::Uid);
+            if control.place_rules != 0 {
+                // An LRU map makes room by itself.
+                let _ = CHANGING.insert(bpf_get_current_pid_tgid(), 0, 0);
+            }
             report(control, task, old, new, Trigger::Uid);
         }
+    }
+    0
+}
+
+/// The same at its end: the task has its new uids, and anyone who looks sees them.
+#[fexit(function = "commit_creds")]
+pub(crate) fn commit_creds_done(_ctx: FExitContext) -> i32 {
+    if let Some(control) = control()
+        && control.place_rules != 0
+        && CHANGING.remove(bpf_get_current_pid_tgid()).is_ok()
+    {
+        place::uids_changed(control, Task::current());
     }
     0
 }
@@ -58,7 +76,7 @@ pub(crate) fn notice(control: &Control, task: Task, trigger: Trigger) {
     let new = task.uids();
     // SAFETY: the value is copied at once; another CPU may write it, and then either is right.
     if let Some([real, effective]) = unsafe { UIDS.get(tgid) }.copied() {
-        let old = Uids { real, effective };
+        let old = Ids { real, effective };
         if new == old {
             return;
         }
@@ -77,7 +95,7 @@ pub(crate) fn forget(control: &Control, task: Task) {
 }
 
 #[inline(always)]
-fn report(control: &Control, task: Task, old: Uids, new: Uids, trigger: Trigger) {
+fn report(control: &Control, task: Task, old: Ids, new: Ids, trigger: Trigger) {
     if !filter::wants(control, Kind::Uid, task, new) {
         return;
     }

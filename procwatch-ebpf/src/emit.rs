@@ -8,7 +8,7 @@ use aya_ebpf::{
 use procwatch_common::{
     policy::Control,
     stats::{RingCount, Stats},
-    wire::{Attach, Created, Exit, Header, Level, Stray, UidChange},
+    wire::{Attach, Created, Exit, Header, Held, Level, Stray, UNNUMBERED, UidChange},
 };
 
 use crate::maps::{NEXT_WAKE, STATS, STREAM, URGENT};
@@ -31,6 +31,8 @@ unsafe impl Record for Attach {}
 unsafe impl Record for Level {}
 // SAFETY: as above.
 unsafe impl Record for Stray {}
+// SAFETY: as above.
+unsafe impl Record for Held {}
 
 /// `CLOCK_BOOTTIME`, ns.
 #[inline(always)]
@@ -92,6 +94,39 @@ pub(crate) fn urgent<T: Record>() -> Option<Slot<T>> {
     reserve(&URGENT, &mut stats()?.urgent)
 }
 
+/// An urgent record from a program that may be preempted: such a one cannot count per CPU, so the record has no number,
+/// and a tracepoint that follows must tell the same.
+pub(crate) struct Unnumbered<T: Record>(RingBufEntry<T>);
+
+impl<T: Record> Unnumbered<T> {
+    /// Where the record lies, for the caller to fill but for the header's `seq` and `cpu`.
+    #[inline(always)]
+    pub(crate) fn record(&mut self) -> *mut T {
+        self.0.as_mut_ptr()
+    }
+
+    /// Sends it and wakes the agent.
+    #[inline(always)]
+    pub(crate) fn send_now(mut self) {
+        let header = self.0.as_mut_ptr().cast::<Header>();
+        // SAFETY: the header lies in the record's own memory.
+        unsafe { ((*header).seq, (*header).cpu) = (0, UNNUMBERED) };
+        self.0.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+    }
+}
+
+/// Room on the urgent ring for a record without a number.
+#[inline(always)]
+pub(crate) fn urgent_unnumbered<T: Record>() -> Option<Unnumbered<T>> {
+    let entry = URGENT.reserve::<T>(0);
+    if entry.is_none()
+        && let Some(stats) = stats()
+    {
+        stats.unnumbered_lost += 1;
+    }
+    entry.map(Unnumbered)
+}
+
 #[inline(always)]
 fn reserve<T: Record>(ring: &RingBuf, count: &'static mut RingCount) -> Option<Slot<T>> {
     let seq = count.sent + count.lost;
@@ -147,6 +182,27 @@ fn stream_wakeup(control: &Control, time_ns: u64) -> u64 {
 pub(crate) fn count_state_full() {
     if let Some(stats) = stats() {
         stats.state_full += 1;
+    }
+}
+
+/// A process with a placement rule was left alone, for the reason of that number.
+#[inline(always)]
+pub(crate) fn count_left_alone(leave: u32) {
+    if let Some(stats) = stats()
+        && let Some(count) = stats.left_alone.get_mut(leave as usize)
+    {
+        *count += 1;
+    }
+}
+
+/// A stray is reported.
+#[inline(always)]
+pub(crate) fn count_stray(born_outside: bool) {
+    if let Some(stats) = stats() {
+        stats.strays += 1;
+        if born_outside {
+            stats.born_outside += 1;
+        }
     }
 }
 

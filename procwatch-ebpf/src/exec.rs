@@ -11,7 +11,7 @@ use procwatch_common::{
 };
 
 use crate::{
-    cred, emit, filter,
+    cred, emit, filter, hold,
     kernel::{Task, binprm_filename},
     maps::{EXEC_SCRATCH, control},
     place, subject,
@@ -23,10 +23,13 @@ use crate::{
 pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     if let Some(control) = control() {
         let task = Task(ctx.arg(0));
-        place::check(control, task, Trigger::Exec);
+        let binprm: *const u8 = ctx.arg(2);
+        if !hold::was_answered(task, binprm) {
+            place::check(control, task, Trigger::Exec, binprm_filename(binprm));
+        }
         cred::notice(control, task, Trigger::Exec);
         if filter::wants(control, Kind::Exec, task, task.uids()) {
-            stream(control, task, ctx.arg(1), ctx.arg(2));
+            stream(control, task, ctx.arg(1), binprm);
         }
     }
     0

@@ -7,7 +7,7 @@ use procwatch_common::{
 };
 
 use crate::{
-    cred, emit, filter,
+    cred, emit, filter, hold,
     kernel::Task,
     levels,
     maps::{GONE, control, exit_tells_group_dead},
@@ -46,6 +46,7 @@ fn is_first_to_say_gone(task: Task) -> bool {
 
 #[inline(always)]
 fn process_ended(control: &Control, task: Task) {
+    hold::agent_may_have_ended(task);
     levels::ended(control, task);
     cred::notice(control, task, Trigger::Exit);
     cred::forget(control, task);

@@ -7,7 +7,7 @@ use procwatch_common::{
 };
 
 use crate::{
-    kernel::{self, Task, Uids},
+    kernel::{self, Task, Ids},
     maps::{FILTER_COMMS, FILTER_PIDS, FILTER_UIDS, is_agent},
 };
 
@@ -19,7 +19,7 @@ pub(crate) fn listening(control: &Control, kind: Kind) -> bool {
 
 /// Whether an event of this kind about `task` goes to the stream.
 #[inline(always)]
-pub(crate) fn wants(control: &Control, kind: Kind, task: Task, uids: Uids) -> bool {
+pub(crate) fn wants(control: &Control, kind: Kind, task: Task, uids: Ids) -> bool {
     if !listening(control, kind) || is_agent(task.tgid()) {
         return false;
     }
@@ -30,7 +30,7 @@ pub(crate) fn wants(control: &Control, kind: Kind, task: Task, uids: Uids) -> bo
 }
 
 #[inline(always)]
-fn passes(control: &Control, filters: u32, task: Task, uids: Uids) -> bool {
+fn passes(control: &Control, filters: u32, task: Task, uids: Ids) -> bool {
     if filters & FILTER_UID != 0 && !has_uid(uids.real) && !has_uid(uids.effective) {
         return false;
     }

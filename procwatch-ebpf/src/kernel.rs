@@ -5,7 +5,7 @@
 
 use aya_ebpf::helpers::{
     bpf_probe_read_kernel,
-    generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_task},
+    generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_task, bpf_get_current_task_btf},
 };
 use procwatch_common::fields::{ABSENT, Fields};
 
@@ -31,12 +31,22 @@ static FIELDS: Fields = Fields {
     task_exit_code: ABSENT,
     task_loginuid: ABSENT,
     task_sessionid: ABSENT,
+    task_nsproxy: ABSENT,
+    task_thread_pid: ABSENT,
+    signal_tty: ABSENT,
     signal_nr_threads: ABSENT,
     signal_live: ABSENT,
     signal_flags: ABSENT,
     signal_group_exit_code: ABSENT,
     cred_uid: ABSENT,
     cred_euid: ABSENT,
+    cred_gid: ABSENT,
+    cred_egid: ABSENT,
+    nsproxy_cgroup_ns: ABSENT,
+    cgroup_namespace_ns: ABSENT,
+    ns_common_inum: ABSENT,
+    pid_level: ABSENT,
+    tty_name: ABSENT,
     mm_arg_start: ABSENT,
     mm_arg_end: ABSENT,
     css_set_dfl_cgrp: ABSENT,
@@ -111,11 +121,19 @@ fn fetch<T>(base: *const u8, offset: u32) -> Option<T> {
 #[derive(Clone, Copy)]
 pub(crate) struct Task(pub(crate) *const u8);
 
-/// `struct cred`, the part that matters here.
+/// Ids of one sort in a `struct cred`, uids or gids: the part that matters here.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Uids {
+pub(crate) struct Ids {
     pub(crate) real: u32,
     pub(crate) effective: u32,
+}
+
+impl Ids {
+    /// The one id that the task bears. Who is someone else only for a moment has two.
+    #[inline(always)]
+    pub(crate) fn agreed(self) -> Option<u32> {
+        if self.real == self.effective { Some(self.real) } else { None }
+    }
 }
 
 /// Where a process keeps its arguments, in its own address space.
@@ -126,6 +144,13 @@ pub(crate) struct ArgRange {
 }
 
 impl Task {
+    /// The task that this program runs on behalf of. Not for tracepoints on 5.10.
+    #[inline(always)]
+    pub(crate) fn current() -> Self {
+        // SAFETY: a helper without arguments; the current task outlives the program.
+        Self(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
+    }
+
     #[inline(always)]
     pub(crate) fn tid(self) -> u32 {
         load(self.0, offset!(task_pid))
@@ -161,6 +186,13 @@ impl Task {
     #[inline(always)]
     pub(crate) fn process_start_ns(self) -> u64 {
         self.leader().start_ns()
+    }
+
+    /// Address of the process' arguments in its own memory; 0 for a kernel thread.
+    #[inline(always)]
+    pub(crate) fn arg_start(self) -> u64 {
+        let mm: *const u8 = load(self.0, offset!(task_mm));
+        if mm.is_null() { 0 } else { load(mm, offset!(mm_arg_start)) }
     }
 
     /// The thread whose name and id are those of the process.
@@ -208,8 +240,39 @@ impl Task {
     }
 
     #[inline(always)]
-    pub(crate) fn uids(self) -> Uids {
+    pub(crate) fn uids(self) -> Ids {
         uids_of(load(self.0, offset!(task_real_cred)))
+    }
+
+    #[inline(always)]
+    pub(crate) fn gids(self) -> Ids {
+        let cred: *const u8 = load(self.0, offset!(task_real_cred));
+        Ids { real: load(cred, offset!(cred_gid)), effective: load(cred, offset!(cred_egid)) }
+    }
+
+    /// Depth of its pid namespace below the initial one.
+    #[inline(always)]
+    pub(crate) fn pid_level(self) -> u32 {
+        let pid: *const u8 = load(self.0, offset!(task_thread_pid));
+        load(pid, offset!(pid_level))
+    }
+
+    /// Number of its cgroup namespace; 0 once it has begun to exit.
+    #[inline(always)]
+    pub(crate) fn cgroup_ns(self) -> u32 {
+        let nsproxy: *const u8 = load(self.0, offset!(task_nsproxy));
+        let ns: *const u8 = load(nsproxy, offset!(nsproxy_cgroup_ns));
+        load(ns, offset!(cgroup_namespace_ns) + offset!(ns_common_inum))
+    }
+
+    /// Address of its controlling terminal's name, for a helper to copy from.
+    #[inline(always)]
+    pub(crate) fn tty_name(self) -> Option<*const u8> {
+        if offset!(signal_tty) == ABSENT || offset!(tty_name) == ABSENT {
+            return None;
+        }
+        let tty: *const u8 = load(self.signal(), offset!(signal_tty));
+        if tty.is_null() { None } else { Some(tty.wrapping_add(offset!(tty_name) as usize)) }
     }
 
     /// The task's cgroup in the v2 hierarchy.
@@ -256,8 +319,8 @@ impl Cgroup {
 
 /// The uids in a `struct cred`.
 #[inline(always)]
-pub(crate) fn uids_of(cred: *const u8) -> Uids {
-    Uids { real: load(cred, offset!(cred_uid)), effective: load(cred, offset!(cred_euid)) }
+pub(crate) fn uids_of(cred: *const u8) -> Ids {
+    Ids { real: load(cred, offset!(cred_uid)), effective: load(cred, offset!(cred_euid)) }
 }
 
 /// `linux_binprm.filename`: a string in kernel memory.

@@ -17,6 +17,7 @@ mod emit;
 mod exec;
 mod exit;
 mod filter;
+mod hold;
 mod kernel;
 mod levels;
 mod maps;

@@ -5,7 +5,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use procwatch_common::{
-    policy::{Control, MAX_FILTER_PIDS, MAX_FILTER_VALUES, MAX_PLACE_RULES, PlaceCell},
+    place::{MAX_PLACE_RULES, PlaceCell, SettledKey},
+    policy::{Control, MAX_FILTER_PIDS, MAX_FILTER_VALUES},
     stats::Stats,
     wire::{COMM_LEN, Exec},
 };
@@ -81,6 +82,36 @@ pub(crate) static GONE: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(
 /// Where the processes of a uid belong.
 #[map]
 pub(crate) static PLACE_UIDS: HashMap<u32, PlaceCell> = HashMap::with_max_entries(MAX_PLACE_RULES as u32, 0);
+
+/// Where the processes of a gid belong, unless there is a rule for their uid.
+#[map]
+pub(crate) static PLACE_GIDS: HashMap<u32, PlaceCell> = HashMap::with_max_entries(MAX_PLACE_RULES as u32, 0);
+
+/// Cgroups whose processes are left alone, with the reason: the agent's answers, so that it is asked once for each.
+#[map]
+pub(crate) static LEFT_CGROUPS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(4096, 0);
+
+/// Processes that are left alone, with the reason.
+#[map]
+pub(crate) static SETTLED: LruHashMap<SettledKey, u32> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Processes that are about to take on other uids.
+#[map]
+pub(crate) static CHANGING: LruHashMap<u64, u8> = LruHashMap::with_max_entries(1024, 0);
+
+/// Execs that were held, by process, until they are told of.
+#[map]
+pub(crate) static HOLDS: LruHashMap<u32, Hold> = LruHashMap::with_max_entries(1024, 0);
+
+/// How an exec was held.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Hold {
+    pub(crate) held_ns: u64,
+    pub(crate) rule: u32,
+    /// A [`procwatch_common::place::HoldEnd`].
+    pub(crate) end: u32,
+}
 
 /// The policy cell; `None` never happens, but the verifier asks.
 #[inline(always)]

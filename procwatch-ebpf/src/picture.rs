@@ -26,7 +26,7 @@ pub(crate) extern "C" fn task_picture(ctx: *const TaskIterContext) -> i32 {
     if task.0.is_null() || task.tid() != task.tgid() || task.live_threads() == 0 {
         return 0;
     }
-    let uids = task.uids();
+    let (uids, gids) = (task.uids(), task.gids());
     let mut entry = PictureEntry {
         start_ns: task.start_ns(),
         cgroup_id: task.cgroup().id(),
@@ -34,8 +34,12 @@ pub(crate) extern "C" fn task_picture(ctx: *const TaskIterContext) -> i32 {
         ppid: task.parent().tgid(),
         uid: uids.real,
         euid: uids.effective,
+        gid: gids.real,
+        egid: gids.effective,
         threads: task.live_threads(),
         kthread: u32::from(task.is_kernel_thread()),
+        pid_level: task.pid_level(),
+        cgroup_ns: task.cgroup_ns(),
         comm: [0; COMM_LEN],
     };
     subject::comm_of(task, &raw mut entry.comm);

@@ -1,53 +1,95 @@
-//! Is this process in the slice its uid belongs in? One that is costs a look-up and wakes nobody.
+//! Is this process in the slice where it belongs? One that is costs a look-up and wakes nobody.
 
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use procwatch_common::{
-    policy::{Control, MAX_FROM, PlaceCell},
-    wire::{Kind, Stray, Trigger},
+    place::{CGROUP_NS_INIT, ELSEWHERE, Leave, MAX_ANCESTORS, MAX_FROM, PLACE_AT_EXEC_ONLY, PlaceCell, SettledKey, TTY_LEN},
+    policy::Control,
+    wire::{Ancestor, Kind, PATH_MAX, Stray, Trigger},
 };
 
 use crate::{
     emit, filter,
-    kernel::{Task, Uids},
-    maps::PLACE_UIDS,
+    kernel::Task,
+    maps::{LEFT_CGROUPS, PLACE_GIDS, PLACE_UIDS, SETTLED},
     subject,
 };
 
-/// Reports `task` if it is a stray. For a new task the creator's cgroup is looked at, which it has inherited.
+/// Reports `task` if it is a stray. For a new task the creator's cgroup is looked at, which it has inherited. `file` is
+/// the program that it runs now, null when it runs none.
 #[inline(always)]
-pub(crate) fn check(control: &Control, task: Task, trigger: Trigger) {
-    if control.place_rules != 0 {
-        check_uids(control, task, task.uids(), trigger);
-    }
-}
-
-/// The same with uids that the task is about to take on.
-#[inline(always)]
-pub(crate) fn check_uids(control: &Control, task: Task, uids: Uids, trigger: Trigger) {
-    if control.urgent == 0 || control.place_rules == 0 {
+pub(crate) fn check(control: &Control, task: Task, trigger: Trigger, file: *const u8) {
+    let Some(cell) = rule(control, task) else { return };
+    if let Some(leave) = known(control, cell, task, trigger) {
+        emit::count_left_alone(leave);
         return;
     }
-    if let Some(cell) = rule(uids)
-        && !filter::current_is_below(cell.target)
-        && comes_from(cell)
-    {
-        report(task, uids, cell, trigger);
+    emit::count_stray(matches!(trigger, Trigger::Fork));
+    if let Some(mut slot) = emit::urgent::<Stray>() {
+        describe(slot.record(), cell, task, trigger, file);
+        slot.send_now();
     }
 }
 
-/// Whether a placement rule speaks of this task's uid.
+/// The same for programs that may be preempted: they count nothing. The next exec or fork tells it again.
+#[inline(always)]
+pub(crate) fn announce(cell: &PlaceCell, task: Task, trigger: Trigger, file: *const u8) {
+    if let Some(mut slot) = emit::urgent_unnumbered::<Stray>() {
+        describe(slot.record(), cell, task, trigger, file);
+        slot.send_now();
+    }
+}
+
+/// A process has taken on other uids.
+#[inline(always)]
+pub(crate) fn uids_changed(control: &Control, task: Task) {
+    if let Some(cell) = rule(control, task)
+        && cell.flags & PLACE_AT_EXEC_ONLY == 0
+        && known(control, cell, task, Trigger::Uid).is_none()
+    {
+        announce(cell, task, Trigger::Uid, core::ptr::null());
+    }
+}
+
+/// Whether a placement rule speaks of this task.
 #[inline(always)]
 pub(crate) fn has_rule(control: &Control, task: Task) -> bool {
-    control.urgent != 0 && control.place_rules != 0 && rule(task.uids()).is_some()
+    rule(control, task).is_some()
 }
 
-/// Real and effective uid must agree: a service that is someone else for a moment is not an `su`.
+/// The rule for a task, by its uid and else by its gid. Real and effective id must agree: a service that is someone else
+/// for a moment is not an `su`.
 #[inline(always)]
-fn rule(uids: Uids) -> Option<&'static PlaceCell> {
-    if uids.real != uids.effective {
+pub(crate) fn rule(control: &Control, task: Task) -> Option<&'static PlaceCell> {
+    if control.urgent == 0 || control.place_rules == 0 {
         return None;
     }
-    // SAFETY: the agent replaces cells whole, and only before the gate opens.
-    unsafe { PLACE_UIDS.get(uids.real) }
+    let uid = task.uids().agreed()?;
+    // SAFETY: the agent replaces cells whole; one that is read in between has a slice's id of before or after.
+    let cell = unsafe { PLACE_UIDS.get(uid) };
+    if cell.is_some() || control.place_groups == 0 || uid == 0 {
+        return cell;
+    }
+    // SAFETY: as above.
+    unsafe { PLACE_GIDS.get(task.gids().agreed()?) }
+}
+
+/// The reason for which a task is left alone, as far as it is known here; `None` for a stray.
+#[inline(always)]
+pub(crate) fn known(control: &Control, cell: &PlaceCell, task: Task, trigger: Trigger) -> Option<u32> {
+    if filter::current_is_below(cell.target) {
+        return Some(Leave::AlreadyInside as u32);
+    }
+    if !comes_from(cell) {
+        return Some(elsewhere(control));
+    }
+    if is_in_other_namespace(task) {
+        return Some(Leave::OtherNamespace as u32);
+    }
+    // SAFETY: the value is copied at once.
+    if let Some(leave) = unsafe { LEFT_CGROUPS.get(task.cgroup().id()) } {
+        return Some(*leave);
+    }
+    settled(task, trigger)
 }
 
 #[inline(always)]
@@ -61,20 +103,109 @@ fn comes_from(cell: &PlaceCell) -> bool {
 }
 
 #[inline(always)]
-fn report(task: Task, uids: Uids, cell: &PlaceCell, trigger: Trigger) {
-    let Some(mut slot) = emit::urgent::<Stray>() else {
-        return;
-    };
-    let record = slot.record();
-    // SAFETY: the record's own memory in the ring.
+fn elsewhere(control: &Control) -> u32 {
+    for index in 0..ELSEWHERE.len() {
+        if filter::current_is_below(control.elsewhere[index]) {
+            return ELSEWHERE[index].1 as u32;
+        }
+    }
+    Leave::NotInFrom as u32
+}
+
+#[inline(always)]
+fn is_in_other_namespace(task: Task) -> bool {
+    let cgroup_ns = task.cgroup_ns();
+    task.pid_level() != 0 || (cgroup_ns != CGROUP_NS_INIT && cgroup_ns != 0)
+}
+
+/// What the agent has said of a process. That it ignores its program holds for the children, until they run another.
+#[inline(always)]
+fn settled(task: Task, trigger: Trigger) -> Option<u32> {
+    const IGNORED: u32 = Leave::Ignored as u32;
+    let key = key(task);
+    match trigger {
+        Trigger::Fork => {
+            if settled_as(self::key(task.parent())) != Some(IGNORED) {
+                return None;
+            }
+            // An LRU map makes room by itself.
+            let _ = SETTLED.insert(key, IGNORED, 0);
+            Some(IGNORED)
+        }
+        Trigger::Exec | Trigger::Hold if settled_as(key) == Some(IGNORED) => {
+            let _ = SETTLED.remove(key);
+            None
+        }
+        _ => settled_as(key),
+    }
+}
+
+#[inline(always)]
+pub(crate) fn settled_as(key: SettledKey) -> Option<u32> {
+    // SAFETY: the value is copied at once.
+    unsafe { SETTLED.get(key) }.copied()
+}
+
+#[inline(always)]
+pub(crate) fn key(task: Task) -> SettledKey {
+    SettledKey { start_ns: task.process_start_ns(), tgid: task.tgid(), pad: 0 }
+}
+
+#[inline(always)]
+fn describe(record: *mut Stray, cell: &PlaceCell, task: Task, trigger: Trigger, file: *const u8) {
+    // SAFETY: the record's own memory in the ring; the helpers bound their copies by the buffers and check the sources.
     unsafe {
         let header = &raw mut (*record).header;
-        subject::describe(header, Kind::Stray, emit::now_ns(), task, uids, task.live_threads());
+        subject::describe(header, Kind::Stray, emit::now_ns(), task, task.uids(), task.live_threads());
         (*record).target_id = cell.target.id;
+        (*record).rule = cell.rule;
         (*record).trigger = trigger as u32;
         (*record).loginuid = task.loginuid();
         (*record).sessionid = task.sessionid();
-        (*record).pad = 0;
+        (*record).tty[0] = 0;
+        if let Some(name) = task.tty_name()
+            && bpf_probe_read_kernel_str((&raw mut (*record).tty).cast(), TTY_LEN as u32, name.cast()) < 0
+        {
+            (*record).tty[0] = 0;
+            emit::count_kernel_read_failed();
+        }
+        read_file(&raw mut (*record).file, file);
+        lineage(&raw mut (*record).ancestors, task);
     }
-    slot.send_now();
+}
+
+/// The name of a file in kernel memory; empty when there is none.
+#[inline(always)]
+pub(crate) fn read_file(target: *mut [u8; PATH_MAX], file: *const u8) {
+    // SAFETY: the caller's buffer; the helper bounds its copy by it and checks the source.
+    unsafe {
+        (*target)[0] = 0;
+        if !file.is_null() && bpf_probe_read_kernel_str(target.cast(), PATH_MAX as u32, file.cast()) < 0 {
+            (*target)[0] = 0;
+            emit::count_kernel_read_failed();
+        }
+    }
+}
+
+/// The ancestors of a task, nearest first, up to the first process.
+#[inline(always)]
+fn lineage(ancestors: *mut [Ancestor; MAX_ANCESTORS], task: Task) {
+    let mut parent = task.parent();
+    for index in 0..MAX_ANCESTORS {
+        let leader = parent.leader();
+        let tgid = leader.tgid();
+        // SAFETY: the record's own memory.
+        unsafe {
+            let ancestor = &raw mut (*ancestors)[index];
+            (*ancestor).start_ns = leader.start_ns();
+            (*ancestor).tgid = tgid;
+            (*ancestor).uid = leader.uids().real;
+            subject::comm_of(leader, &raw mut (*ancestor).comm);
+        }
+        parent = leader.parent();
+        if tgid <= 1 {
+            // What follows is not set: the agent stops at the first process, too.
+            return;
+        }
+    }
 }

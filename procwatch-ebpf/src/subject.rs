@@ -5,12 +5,12 @@ use procwatch_common::wire::{COMM_LEN, Header, Kind};
 
 use crate::{
     emit,
-    kernel::{Task, Uids},
+    kernel::{Task, Ids},
 };
 
 /// Describes `task` as it is now. `seq` and `cpu` are left to [`emit`].
 #[inline(always)]
-pub(crate) fn describe(header: *mut Header, kind: Kind, time_ns: u64, task: Task, uids: Uids, threads: u32) {
+pub(crate) fn describe(header: *mut Header, kind: Kind, time_ns: u64, task: Task, uids: Ids, threads: u32) {
     // SAFETY: the caller's header lies in memory of its record; places are written, none is read.
     unsafe {
         (*header).time_ns = time_ns;

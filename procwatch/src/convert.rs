@@ -131,6 +131,12 @@ impl<P: CgroupPaths> Converter<P> {
             Body::LevelCleared(change) => {
                 record::Body::Cleared(cleared(self.process(subject, lineage), &change))
             }
+            Body::Held(held) => record::Body::Hold(record::Hold {
+                process: self.process(subject, lineage),
+                file: held.file,
+                result: held.end.into(),
+                held_ns: held.held_ns,
+            }),
             Body::Stray(_) | Body::Moved(_) => return None,
         })
     }

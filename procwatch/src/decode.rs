@@ -6,13 +6,16 @@
 use std::num::NonZeroU32;
 
 use bytemuck::{AnyBitPattern, Zeroable};
-use procwatch_common::wire::{self, Header, Kind, Trigger};
+use procwatch_common::{
+    place::HoldEnd,
+    wire::{self, Header, Kind, Trigger},
+};
 use thiserror::Error;
 
 use crate::{
     event::{
-        Argv, Attach, Body, BootTime, Creator, Event, Exec, Exit, ExitStatus, LevelChange, Stray, Subject,
-        UidChange,
+        Argv, Attach, Body, BootTime, Creator, Event, Exec, Exit, ExitStatus, Forebear, Held, LevelChange,
+        ProcessKey, Provenance, Stray, Subject, UidChange,
     },
     text::{Comm, Text, until_zero},
 };
@@ -62,6 +65,12 @@ pub enum DecodeError {
     UnknownTrigger {
         /// Its kind.
         kind: Kind,
+        /// What stands in the record.
+        number: u32,
+    },
+    /// An end of a hold that this agent does not know.
+    #[error("a held exec has the unknown end {number}")]
+    UnknownEnd {
         /// What stands in the record.
         number: u32,
     },
@@ -120,6 +129,7 @@ fn body(kind: Kind, bytes: &[u8]) -> Result<Body, DecodeError> {
         Kind::LevelCleared => Body::LevelCleared(level_change(kind, &fixed(kind, bytes)?)?),
         Kind::Stray => Body::Stray(stray(&fixed(kind, bytes)?)?),
         Kind::Moved => Body::Moved(attach(&fixed(kind, bytes)?)),
+        Kind::Held => Body::Held(held(&fixed(kind, bytes)?)?),
     })
 }
 
@@ -197,7 +207,7 @@ fn uid_change(record: &wire::UidChange) -> Result<UidChange, DecodeError> {
 }
 
 fn trigger(kind: Kind, number: u32) -> Result<Trigger, DecodeError> {
-    [Trigger::Exec, Trigger::Fork, Trigger::Uid, Trigger::Exit]
+    [Trigger::Exec, Trigger::Fork, Trigger::Uid, Trigger::Exit, Trigger::Hold]
         .into_iter()
         .find(|trigger| *trigger as u32 == number)
         .ok_or(DecodeError::UnknownTrigger { kind, number })
@@ -231,10 +241,39 @@ fn drop_padding(argv: &mut Argv) {
 fn stray(record: &wire::Stray) -> Result<Stray, DecodeError> {
     Ok(Stray {
         target_id: record.target_id,
+        rule: record.rule,
         trigger: trigger(Kind::Stray, record.trigger)?,
-        loginuid: set(record.loginuid),
-        sessionid: set(record.sessionid),
+        file: text(&record.file),
+        provenance: Provenance {
+            loginuid: set(record.loginuid),
+            sessionid: set(record.sessionid),
+            tty: text(&record.tty),
+            ancestors: ancestors(&record.ancestors),
+        },
     })
+}
+
+/// Up to the first process: what stands behind it was not set.
+fn ancestors(entries: &[wire::Ancestor]) -> Vec<Forebear> {
+    let mut ancestors = Vec::new();
+    for entry in entries.iter().take_while(|entry| entry.tgid != 0) {
+        let key = ProcessKey { pid: entry.tgid, start: BootTime(entry.start_ns) };
+        ancestors.push(Forebear { key, uid: entry.uid, comm: Comm::new(entry.comm) });
+        if entry.tgid == 1 {
+            break;
+        }
+    }
+    ancestors
+}
+
+/// `None` for an empty text.
+fn text(bytes: &[u8]) -> Option<Text> {
+    Some(until_zero(bytes)).filter(|text| !text.is_empty()).map(Text::new)
+}
+
+fn held(record: &wire::Held) -> Result<Held, DecodeError> {
+    let end = HoldEnd::from_number(record.end).ok_or(DecodeError::UnknownEnd { number: record.end })?;
+    Ok(Held { held_ns: record.held_ns, rule: record.rule, end, file: Text::new(until_zero(&record.file)) })
 }
 
 /// The audit system's "unset" is the highest number.

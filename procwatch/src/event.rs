@@ -2,7 +2,10 @@
 
 use std::num::NonZeroU32;
 
-use procwatch_common::wire::{Kind, Trigger};
+use procwatch_common::{
+    place::HoldEnd,
+    wire::{Kind, Trigger},
+};
 
 use crate::text::{Comm, Text};
 
@@ -107,6 +110,8 @@ pub enum Body {
     Stray(Stray),
     /// The subject, of a placement rule, was moved between cgroups.
     Moved(Attach),
+    /// The subject's exec was held.
+    Held(Held),
 }
 
 impl Body {
@@ -124,6 +129,7 @@ impl Body {
             Self::LevelCleared(_) => Kind::LevelCleared,
             Self::Stray(_) => Kind::Stray,
             Self::Moved(_) => Kind::Moved,
+            Self::Held(_) => Kind::Held,
         }
     }
 }
@@ -216,14 +222,53 @@ pub struct LevelChange {
 }
 
 /// A process outside its slice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
     /// Cgroup id of the slice it belongs in.
     pub target_id: u64,
+    /// Index of the rule.
+    pub rule: u32,
     /// Where it was noticed.
     pub trigger: Trigger,
+    /// The file that it runs now, or is about to; `None` when it was not seen at an exec.
+    pub file: Option<Text>,
+    /// Where it comes from.
+    pub provenance: Provenance,
+}
+
+/// Where a process comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provenance {
     /// Login uid, if it has one.
     pub loginuid: Option<u32>,
     /// Audit session, if it has one.
     pub sessionid: Option<u32>,
+    /// Controlling terminal, such as `pts/3`, if it has one.
+    pub tty: Option<Text>,
+    /// Its ancestors, nearest first, as far as the kernel program told.
+    pub ancestors: Vec<Forebear>,
+}
+
+/// An ancestor of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forebear {
+    /// Its lasting name.
+    pub key: ProcessKey,
+    /// Real uid.
+    pub uid: u32,
+    /// Name.
+    pub comm: Comm,
+}
+
+/// An exec that was held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// How long, ns.
+    pub held_ns: u64,
+    /// Index of the rule.
+    pub rule: u32,
+    /// Why it went on.
+    pub end: HoldEnd,
+    /// The file as exec was given it.
+    pub file: Text,
 }

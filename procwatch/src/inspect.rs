@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use procfs::process::Process;
 
 use crate::{
-    event::{ProcessKey, Subject},
+    event::{ProcessKey, Provenance, Subject},
     text::Text,
 };
 
@@ -36,6 +36,28 @@ pub fn identity(subject: &Subject) -> Identity {
 pub fn exe(key: ProcessKey) -> Option<Text> {
     let path = open(key)?.exe().ok()?;
     Some(Text::new(path.as_os_str().as_bytes()))
+}
+
+/// Where a process comes from, as far as /proc tells: its login uid and its terminal.
+pub fn provenance(key: ProcessKey) -> Provenance {
+    let Some(process) = open(key) else {
+        return Provenance::default();
+    };
+    let tty = process.stat().ok().and_then(|stat| terminal(stat.tty_nr()));
+    let loginuid = process.loginuid().ok().filter(|uid| *uid != u32::MAX);
+    Provenance { loginuid, tty, ..Provenance::default() }
+}
+
+/// The name of a terminal by its device number, major and minor; `None` for none and for rare ones.
+fn terminal((major, minor): (i32, i32)) -> Option<Text> {
+    // Documentation/admin-guide/devices.txt: pseudo terminals take eight majors of 256 each.
+    let name = match major {
+        4 if minor < 64 => format!("tty{minor}"),
+        4 => format!("ttyS{}", minor - 64),
+        136..=143 => format!("pts/{}", (major - 136) * 256 + minor),
+        _ => return None,
+    };
+    Some(Text::from(name.as_str()))
 }
 
 /// The process, held by a descriptor of its /proc folder, which never comes to mean another one.

@@ -9,6 +9,7 @@ pub mod config;
 pub mod convert;
 pub mod decode;
 pub mod detect;
+pub mod duration;
 pub mod event;
 pub mod execute;
 pub mod feature;

@@ -1,10 +1,15 @@
 //! What leaves the agent: one type, one schema.
 
+mod place;
+
 use jiff::Timestamp;
 use procwatch_common::wire::Trigger;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use self::place::{
+    Action, Decision, Hold, HoldResult, Holds, Mode, Outcome, Placement, Quantiles, Reason, Result, Verdict,
+};
 use crate::text::{Comm, Text};
 
 /// One line of the stream.
@@ -46,6 +51,10 @@ pub enum Body {
     Decision(Decision),
     /// What came of an action, as measured afterwards.
     Outcome(Outcome),
+    /// A process' exec waited until it was in its slice, or until it was let go.
+    Hold(Hold),
+    /// The account of placement at the agent's end.
+    Placement(Placement),
     /// Records that the kernel could not deliver.
     Loss(Loss),
     /// The agent's own state.
@@ -181,6 +190,8 @@ pub enum SeenAt {
     Fork,
     /// When it ended.
     Exit,
+    /// When it was about to run a program, and was held.
+    Hold,
     /// In the picture of running processes: at the agent's start, or in a sweep after a move.
     Picture,
 }
@@ -192,6 +203,7 @@ impl From<Trigger> for SeenAt {
             Trigger::Fork => Self::Fork,
             Trigger::Uid => Self::CredentialChange,
             Trigger::Exit => Self::Exit,
+            Trigger::Hold => Self::Hold,
         }
     }
 }
@@ -279,108 +291,6 @@ pub struct Cleared {
     pub level: u32,
     /// True when the process ended.
     pub ended: bool,
-}
-
-/// Whether decisions are carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, serde::Deserialize, Default)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// Decisions are recorded and nothing is touched.
-    #[default]
-    Observe,
-    /// Decisions are carried out.
-    Enforce,
-}
-
-/// What is to be done with a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// It is moved.
-    Move,
-}
-
-/// Why. The list is closed: programs may match on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reason {
-    /// Its uid has a rule and it is outside the rule's slice.
-    OutsideSlice,
-}
-
-/// Kind `decision`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Decision {
-    /// The process.
-    #[serde(flatten)]
-    pub process: Process,
-    /// What is to be done.
-    pub verdict: Verdict,
-    /// Why.
-    pub reason: Reason,
-    /// The rule that speaks of it, as written.
-    pub rule: String,
-    /// Whether decisions are carried out.
-    pub mode: Mode,
-    /// Path of the slice it belongs in.
-    pub target: String,
-    /// Where it was noticed.
-    pub seen_at: SeenAt,
-    /// Login uid, if the kernel keeps one and it is set.
-    pub loginuid: Option<u32>,
-    /// Audit session, if the kernel keeps one and it is set.
-    pub sessionid: Option<u32>,
-}
-
-/// What came of an action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Result {
-    /// Done, and the kernel's own event says so.
-    Verified,
-    /// The kernel took the order, but its event did not come.
-    Unverified,
-    /// Refused; the process is as it was.
-    Failed,
-    /// The process ended first.
-    Gone,
-}
-
-impl Result {
-    /// Whether the kernel took the order.
-    pub const fn is_moved(self) -> bool {
-        matches!(self, Self::Verified | Self::Unverified)
-    }
-}
-
-/// Kind `outcome`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Outcome {
-    /// The process.
-    #[serde(flatten)]
-    pub process: Process,
-    /// What was done.
-    pub action: Action,
-    /// What came of it.
-    pub result: Result,
-    /// Path of the cgroup it was in, escaped.
-    pub from: Option<Text>,
-    /// Path of the cgroup it was to go to.
-    pub to: String,
-    /// What the kernel said, when it refused.
-    pub error: Option<String>,
-    /// From the event that showed it outside to the kernel's proof of the move, ns.
-    pub outside_ns: Option<u64>,
-    /// Processes of the same rule still outside after the move, by the kernel's task iterator.
-    pub still_outside: Option<u32>,
-}
-
-/// What was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Action {
-    /// Moved to another cgroup.
-    Move,
 }
 
 /// Which ring.

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use jiff::Timestamp;
+use procwatch_common::wire::Trigger;
 
 use crate::{
     cgroup::Mount,
-    event::{BootTime, Subject},
+    event::{BootTime, Provenance, Stray, Subject},
     record::{
-        Action, Alert, Body, Cgroup, Cleared, Command, Decision, Exec, Exit, Fork, Health, HealthTopic, Loss,
-        Mode, Outcome, Process, Reason, Record, Result, Ring, SeenAt, Severity, Summary, Thread, Uid,
-        Verdict,
+        Action, Alert, Body, Cgroup, Cleared, Command, Decision, Exec, Exit, Fork, Health, HealthTopic, Hold,
+        HoldResult, Holds, Loss, Mode, Outcome, Placement, Process, Quantiles, Reason, Record, Result, Ring,
+        SeenAt, Severity, Summary, Thread, Uid, Verdict,
     },
     text::{Comm, Text},
 };
@@ -44,6 +45,26 @@ pub(crate) fn process() -> Process {
         cgroup: Some("/user.slice/user-1000.slice/session-2.scope".into()),
         lineage: None,
     }
+}
+
+/// A process named python3 of that uid, as the kernel would tell of it.
+pub(crate) fn subject(pid: u32, uid: u32) -> Subject {
+    Subject {
+        pid,
+        tid: pid,
+        ppid: 100,
+        uid,
+        euid: uid,
+        threads: 1,
+        start: BootTime(1),
+        cgroup_id: 1,
+        comm: comm("python3"),
+    }
+}
+
+/// A stray of the first rule, seen at an exec.
+pub(crate) fn stray() -> Stray {
+    Stray { target_id: 1, rule: 0, trigger: Trigger::Exec, file: None, provenance: Provenance::default() }
 }
 
 /// The process that runs the tests, as the kernel would tell of it.
@@ -145,21 +166,47 @@ fn placements() -> Vec<Body> {
             rule: "place[1] user=aimgr".into(),
             mode: Mode::Observe,
             target: "/user.slice/user-1003.slice".into(),
+            evidence: None,
+            session: Some("su-4242-7".into()),
             seen_at: SeenAt::Exec,
+            file: Some("/bin/bash".into()),
             loginuid: Some(1000),
             sessionid: None,
+            tty: None,
         }),
         Body::Outcome(Outcome {
-            process: stray,
+            process: stray.clone(),
             action: Action::Move,
             result: Result::Verified,
             from: Some("/user.slice/user-1000.slice/session-2.scope".into()),
-            to: "/user.slice/user-1003.slice/procwatch.service/su-1".into(),
+            to: "/user.slice/user-1003.slice/procwatch.service/su-4242-7".into(),
+            session: "su-4242-7".into(),
             error: None,
             outside_ns: Some(1_250_000),
+            strays: Some(0),
             still_outside: Some(0),
         }),
+        Body::Hold(Hold {
+            process: stray,
+            file: "/bin/bash".into(),
+            result: HoldResult::Inside,
+            held_ns: 1_900_000,
+        }),
+        Body::Placement(Placement {
+            sessions: 1,
+            moved: 1,
+            strays: 1,
+            born_outside: 0,
+            left_alone: [(Reason::AlreadyInside, 7)].into(),
+            errors: [("EBUSY".to_owned(), 1)].into(),
+            outside: times(1_250_000),
+            holds: Holds { results: [(HoldResult::Inside, 1)].into(), held: times(1_900_000) },
+        }),
     ]
+}
+
+const fn times(ns: u64) -> Quantiles {
+    Quantiles { count: 1, p50_ns: ns, p99_ns: ns, max_ns: ns }
 }
 
 fn own() -> Vec<Body> {

@@ -74,6 +74,15 @@ impl Comm {
         Self(raw)
     }
 
+    /// The name that a process gets from the file it runs: the last part of its path, at most 15 bytes.
+    pub fn of_file(file: &[u8]) -> Self {
+        let name = file.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let mut raw = [0; COMM_LEN];
+        let len = name.len().min(COMM_LEN - 1);
+        raw[..len].copy_from_slice(&name[..len]);
+        Self::new(raw)
+    }
+
     /// The name without its padding.
     pub fn as_bytes(&self) -> &[u8] {
         until_zero(&self.0)

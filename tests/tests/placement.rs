@@ -52,10 +52,17 @@ impl Scene {
         shell
     }
 
-    /// Waits until as many live in the agent's leaf.
-    fn wait_for_inhabitants(&self, count: usize) -> Vec<u32> {
+    /// Path of the leaf of the session that `first` began.
+    fn leaf(&self, first: u32) -> String {
+        let started = procfs::process::Process::new(first as i32).unwrap().stat().unwrap().starttime;
+        format!("target/procwatch/su-{first}-{}", started / procfs::ticks_per_second())
+    }
+
+    /// Waits until as many live in the leaf of the session that `first` began.
+    fn wait_for_inhabitants(&self, first: u32, count: usize) -> Vec<u32> {
+        let leaf = self.leaf(first);
         until("all of them in the leaf", || {
-            let inside = self.sandbox.inhabitants("target/procwatch");
+            let inside = self.sandbox.inhabitants(&leaf);
             (inside.len() == count).then_some(inside)
         })
     }
@@ -76,7 +83,8 @@ fn a_shell_and_twenty_children_all_end_up_inside() {
     let scene = Scene::new("enforce", UID);
     let agent = scene.agent();
     let mut shell = scene.brood();
-    let inside = scene.wait_for_inhabitants(21);
+    let inside = scene.wait_for_inhabitants(shell.pid(), 21);
+    let leaf = scene.leaf(shell.pid());
     assert!(inside.contains(&shell.pid()));
     assert_eq!(scene.sandbox.inhabitants("from/session"), [] as [u32; 0]);
     agent.wait_for("its outcome", |record| is_outcome(record, shell.pid()));
@@ -88,7 +96,8 @@ fn a_shell_and_twenty_children_all_end_up_inside() {
     for outcome in &outcomes {
         let result = text(&outcome["result"]);
         assert!(["verified", "gone"].contains(&result), "{outcome}");
-        assert_eq!(outcome["to"], scene.sandbox.path("target/procwatch"));
+        assert_eq!(outcome["to"], scene.sandbox.path(&leaf), "one session, one leaf");
+        assert_eq!(outcome["session"], leaf.rsplit('/').next().unwrap());
         assert!(outcome["error"].is_null(), "{outcome}");
     }
     let shells = about(&ended, "outcome", shell.pid());
@@ -138,7 +147,7 @@ fn su_is_followed() {
     ];
     let mut su = Started::new(&mut scene.sandbox.command("from/session", &argv));
     let shell: u32 = su.hear().parse().unwrap();
-    assert!(scene.wait_for_inhabitants(3).contains(&shell));
+    assert!(scene.wait_for_inhabitants(shell, 3).contains(&shell));
     assert_eq!(scene.sandbox.inhabitants("from/session"), [su.pid()], "su itself is root, and stays");
     su.say("end");
     assert_eq!(su.end().code(), Some(5));
@@ -189,7 +198,7 @@ fn strays_from_before_the_start_are_moved_too() {
     let scene = Scene::new("enforce", UID);
     let mut shell = scene.brood();
     let agent = scene.agent();
-    scene.wait_for_inhabitants(21);
+    scene.wait_for_inhabitants(shell.pid(), 21);
     let outcome = agent.wait_for("its outcome", |record| is_outcome(record, shell.pid()));
     assert_eq!(outcome["result"], "verified");
     shell.say("end");
@@ -241,20 +250,17 @@ fn the_leaf_goes_with_the_agent_unless_somebody_lives_there() {
     let mut stray = scene.start("from/session", &["cat"]);
     agent.wait_for("its outcome", |record| is_outcome(record, stray.pid()));
     agent.finish();
-    let leaf = scene.sandbox.folder("target/procwatch");
-    assert_eq!(scene.sandbox.inhabitants("target/procwatch"), [stray.pid()], "it stays where it is");
+    let leaf = scene.leaf(stray.pid());
+    assert_eq!(scene.sandbox.inhabitants(&leaf), [stray.pid()], "it stays where it is");
     stray.end();
 
     let agent = scene.agent();
     let mut stray = scene.start("from/session", &["cat"]);
     agent.wait_for("its outcome", |record| is_outcome(record, stray.pid()));
+    let leaf = scene.leaf(stray.pid());
     stray.end();
-    until("an empty leaf", || scene.sandbox.inhabitants("target/procwatch").is_empty().then_some(()));
-    fs::remove_dir(&leaf).unwrap();
-    let mut stray = scene.start("from/session", &["cat"]);
-    agent.wait_for("its outcome", |record| is_outcome(record, stray.pid()));
-    stray.end();
-    until("an empty leaf", || scene.sandbox.inhabitants("target/procwatch").is_empty().then_some(()));
+    until("an empty leaf", || scene.sandbox.inhabitants(&leaf).is_empty().then_some(()));
     agent.finish();
-    assert!(!leaf.exists());
+    assert!(!scene.sandbox.folder(&leaf).exists());
+    assert!(scene.sandbox.folder("target/procwatch").exists(), "not empty: the first agent's leaf is not ours");
 }

@@ -5,13 +5,20 @@ use procwatch_common::{
     stats::Stats,
 };
 
-use super::{AgentError, output::Reader, placing::Placer, report::Reporter, shutdown::Shutdown};
+use super::{
+    AgentError,
+    output::Reader,
+    placing::{Hands, Placer},
+    report::Reporter,
+    shutdown::Shutdown,
+};
 use crate::{
+    cgroup::Mount,
     config::Config,
     detect::{Decision, Detector, levels::Levels},
-    event::Event,
-    kernel::{Kernel, RingReader, picture},
-    record::{HealthTopic, Ring},
+    event::{Body, Event},
+    kernel::{Kernel, RingReader},
+    record::{Body as RecordBody, HealthTopic, Ring},
     table::ProcessTable,
 };
 
@@ -49,11 +56,12 @@ impl Guard {
     pub fn arm(
         mut kernel: Kernel,
         config: &Config,
+        mount: &Mount,
         placer: Placer,
         report: Reporter,
     ) -> Result<Self, AgentError> {
         let urgent = kernel.urgent()?;
-        placer.arm(&mut kernel)?;
+        placer.arm(&mut kernel, mount)?;
         arm_levels(&mut kernel, &config.levels)?;
         let levels = Levels::new(config.levels.clone());
         Ok(Self { kernel, urgent, levels, placer, report, table: ProcessTable::new(), lost: 0 })
@@ -85,7 +93,7 @@ impl Guard {
             }
         }
         // What the kernel told before the order to end came is told, too.
-        self.kernel.steer(|control| control.urgent = 0)?;
+        self.kernel.steer(|control| (control.urgent, control.hold) = (0, 0))?;
         self.drain()?;
         self.placer.tidy();
         Ok(())
@@ -93,7 +101,8 @@ impl Guard {
 
     /// The picture of what runs: alerts for those above a level already, placement of those outside.
     fn look_around(&mut self) -> Result<(), AgentError> {
-        let subjects: Vec<_> = self.kernel.picture()?.iter().map(picture::subject).collect();
+        let picture = self.kernel.picture()?;
+        let subjects: Vec<_> = picture.into_iter().map(|process| process.subject).collect();
         self.table = ProcessTable::new();
         self.table.add_picture(&subjects);
         for subject in &subjects {
@@ -104,13 +113,14 @@ impl Guard {
             }
         }
         let mut later = Vec::new();
-        self.placer.look_around(&mut self.kernel, &mut self.urgent, &mut self.report, &mut later)?;
+        let Self { kernel, urgent, placer, report, .. } = self;
+        placer.look_around(&mut Hands { kernel, urgent, report, later: &mut later })?;
         self.handle(later)
     }
 
     /// Marks all levels up to this one as told. False when the kernel side told of this one itself.
     fn claim(&mut self, event: &Event) -> Result<bool, AgentError> {
-        let crate::event::Body::LevelCrossed(change) = &event.body else {
+        let Body::LevelCrossed(change) = &event.body else {
             return Ok(false);
         };
         let mut first = false;
@@ -141,7 +151,8 @@ impl Guard {
     /// # Errors
     /// When the output fails.
     pub async fn stop(mut self) -> Result<(), AgentError> {
-        let Stats { urgent, user_reads_failed, kernel_reads_failed, state_full, .. } = self.kernel.stats()?;
+        let stats = self.kernel.stats()?;
+        let Stats { urgent, user_reads_failed, kernel_reads_failed, state_full, .. } = stats;
         let message = format!(
             "{} urgent records, {} lost; {user_reads_failed} argv unread, {kernel_reads_failed} names unread, \
              {state_full} times a state map was full; {} lines unread",
@@ -150,6 +161,9 @@ impl Guard {
             self.report.lines_shed()
         );
         drop(self.kernel);
+        if let Some(account) = self.placer.account(&stats) {
+            self.report.now_record(RecordBody::Placement(account))?;
+        }
         self.report.health(HealthTopic::Stopped, message)?;
         self.report.finish().await
     }
@@ -158,6 +172,11 @@ impl Guard {
     fn handle(&mut self, events: Vec<Event>) -> Result<(), AgentError> {
         let mut waiting = std::collections::VecDeque::from(events);
         while let Some(event) = waiting.pop_front() {
+            if let Body::Held(held) = &event.body {
+                self.placer.held(held);
+                self.report.event(event, None)?;
+                continue;
+            }
             let mut decisions = self.levels.on(&event, &self.table);
             decisions.extend(self.placer.placement.on(&event, &self.table));
             for decision in decisions {
@@ -167,7 +186,7 @@ impl Guard {
                     Decision::Place(place) => {
                         let mut later = Vec::new();
                         let Self { kernel, urgent, placer, report, .. } = self;
-                        placer.place(&place, kernel, urgent, report, &mut later)?;
+                        placer.place(&place, &mut Hands { kernel, urgent, report, later: &mut later })?;
                         waiting.extend(later);
                     }
                 }

@@ -12,7 +12,7 @@ use crate::{
     detect::{Decision, Detector, levels::Levels},
     event::{Event, Subject},
     filter::Filter,
-    kernel::{Kernel, RingReader, object::StreamFilter, picture, ring::Taken},
+    kernel::{Kernel, RingReader, object::StreamFilter, ring::Taken},
     record::{self, HealthTopic, Ring, Summary},
     table::ProcessTable,
 };
@@ -158,7 +158,7 @@ impl Stream {
     }
 
     fn subjects(&mut self) -> Result<Vec<Subject>, AgentError> {
-        Ok(self.kernel.picture()?.iter().map(picture::subject).collect())
+        Ok(self.kernel.picture()?.into_iter().map(|process| process.subject).collect())
     }
 
     /// Shows events until the order to end, the given moment, the last wanted event, or the reader's departure.

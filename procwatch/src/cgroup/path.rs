@@ -75,6 +75,18 @@ impl CgroupPath {
         if self.0.is_empty() { 0 } else { self.0.split('/').count() as u32 }
     }
 
+    /// The names on the way down to it, raw; none for the root.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/').filter(|name| !name.is_empty())
+    }
+
+    /// The cgroup above it; `None` for the root.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        let (above, _) = self.0.rsplit_once('/').unwrap_or(("", &self.0));
+        (!self.0.is_empty()).then(|| Self(above.to_owned()))
+    }
+
     /// The cgroup of that name in this one. `name` is one of ours: it has no `/` and is no `.` or `..`.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {

@@ -6,7 +6,12 @@ use clap::Args;
 
 use crate::{
     agent::{
-        AgentError, guard::Guard, placing::Placer, priority::Priority, report::Reporter, require_root,
+        AgentError,
+        guard::Guard,
+        placing::{Placer, wants_hold},
+        priority::Priority,
+        report::Reporter,
+        require_root,
         shutdown::Shutdown,
     },
     cgroup::Mount,
@@ -71,14 +76,14 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     }
     require_root("run")?;
     let mount = Mount::find()?;
-    let placer = Placer::new(&config, &mount, Box::new(CgroupFs::new(&mount)))?;
+    let placer = Placer::new(&config, &mount, |_| Ok(Box::new(CgroupFs::new(&mount))))?;
     let _lock = AgentLock::take(AGENT_LOCK.as_ref())?;
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
     let report = Reporter::new(Format::of(args.json, false), &mount)?;
-    let kernel = Kernel::load(Setup { stream_bytes: UNUSED_STREAM_BYTES })?;
+    let kernel = Kernel::load(Setup { stream_bytes: UNUSED_STREAM_BYTES, hold: wants_hold(&config) })?;
     let unavailable = kernel.unavailable().to_vec();
 
-    let mut guard = Guard::arm(kernel, &config, placer, report)?;
+    let mut guard = Guard::arm(kernel, &config, &mount, placer, report)?;
     for what in unavailable {
         guard.report().health(HealthTopic::Unavailable, what)?;
     }

@@ -6,9 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::unistd::User;
-
-use super::{Config, ConfigError, Layer, Location, PlaceRule, Problem, UserLookup};
+use super::{Accounts, Config, ConfigError, Layer, Location, PlaceRule, Problem, SystemAccounts};
 
 /// Where the files are when none is named.
 pub const DEFAULT_FOLDER: &str = "/etc/procwatch";
@@ -23,8 +21,8 @@ const MAX_FILE: u64 = 1 << 20;
 /// All that is wrong with all files.
 pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
     match file {
-        Some(file) => layer(&[file.to_owned()], &system_users),
-        None => load_from(Path::new(DEFAULT_FOLDER), &system_users),
+        Some(file) => layer(&[file.to_owned()], &SystemAccounts),
+        None => load_from(Path::new(DEFAULT_FOLDER), &SystemAccounts),
     }
 }
 
@@ -33,24 +31,13 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
 ///
 /// # Errors
 /// All that is wrong with all files.
-pub fn load_from(folder: &Path, users: &UserLookup<'_>) -> Result<Config, ConfigError> {
-    layer(&default_files(folder)?, users)
+pub fn load_from(folder: &Path, accounts: &dyn Accounts) -> Result<Config, ConfigError> {
+    layer(&default_files(folder)?, accounts)
 }
 
 /// Whether anything but the built-in defaults would be read from `folder`, or would fail to.
 pub fn default_files_exist(folder: &Path) -> bool {
     default_files(folder).map_or(true, |files| !files.is_empty())
-}
-
-/// Looks a user up in the system's user database.
-///
-/// # Errors
-/// When the database cannot be asked.
-pub fn system_users(name: &str) -> Result<Option<u32>, String> {
-    match User::from_name(name) {
-        Ok(user) => Ok(user.map(|user| user.uid.as_raw())),
-        Err(errno) => Err(errno.desc().to_owned()),
-    }
 }
 
 fn default_files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
@@ -79,12 +66,12 @@ fn drop_ins_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn layer(files: &[PathBuf], users: &UserLookup<'_>) -> Result<Config, ConfigError> {
+fn layer(files: &[PathBuf], accounts: &dyn Accounts) -> Result<Config, ConfigError> {
     let mut config = Config { files: files.to_owned(), ..Config::default() };
     let mut problems = Vec::new();
     for file in files {
         let parsed = read(file).map_err(|problem| vec![problem]);
-        match parsed.and_then(|text| Layer::parse(file, &text, users)) {
+        match parsed.and_then(|text| Layer::parse(file, &text, accounts)) {
             Ok(layer) => problems.extend(add(&mut config, layer)),
             Err(found) => problems.extend(found),
         }
@@ -92,7 +79,7 @@ fn layer(files: &[PathBuf], users: &UserLookup<'_>) -> Result<Config, ConfigErro
     if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
 }
 
-/// Lays one file over those before it. Two rules for one uid contradict each other, wherever they stand.
+/// Lays one file over those before it. Two rules for one owner contradict each other, wherever they stand.
 fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
     config.mode = layer.mode.unwrap_or(config.mode);
     config.backend = layer.backend.unwrap_or(config.backend);
@@ -102,7 +89,7 @@ fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
     }
     let mut problems = Vec::new();
     for rule in layer.place {
-        match config.place.iter().find(|earlier| earlier.uid == rule.uid) {
+        match config.place.iter().find(|earlier| earlier.owner == rule.owner) {
             Some(earlier) => problems.push(second_rule(&rule, earlier)),
             None => config.place.push(rule),
         }
@@ -115,7 +102,7 @@ fn second_rule(rule: &PlaceRule, earlier: &PlaceRule) -> Problem {
     Problem {
         at: rule.location.clone(),
         field: field.to_owned(),
-        what: format!("a second rule for uid {}; the first is at {}, keep one", rule.uid, earlier.location),
+        what: format!("a second rule for {}; the first is at {}, keep one", rule.owner.shown(), earlier.location),
     }
 }
 
@@ -155,7 +142,7 @@ fn of_file(file: &Path, error: &io::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Mode;
+    use crate::{config::Owner, record::Mode};
 
     /// A folder like /etc/procwatch with these files.
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -167,8 +154,16 @@ mod tests {
         folder
     }
 
-    fn users(name: &str) -> Result<Option<u32>, String> {
-        Err(format!("these tests name nobody, not even {name}"))
+    struct Nobody;
+
+    impl Accounts for Nobody {
+        fn uid(&self, user: &str) -> Result<Option<u32>, String> {
+            Err(format!("these tests name nobody, not even {user}"))
+        }
+
+        fn gid(&self, group: &str) -> Result<Option<u32>, String> {
+            self.uid(group)
+        }
     }
 
     fn messages(result: Result<Config, ConfigError>) -> String {
@@ -178,7 +173,7 @@ mod tests {
     #[test]
     fn nothing_there_is_the_default() {
         let empty = tempfile::tempdir().unwrap();
-        assert_eq!(load_from(empty.path(), &users).unwrap(), Config::default());
+        assert_eq!(load_from(empty.path(), &Nobody).unwrap(), Config::default());
         assert!(!default_files_exist(empty.path()));
         assert!(!default_files_exist(&empty.path().join("no/such")));
     }
@@ -198,9 +193,9 @@ mod tests {
             ("procwatch.d/30.conf", "nonsense"),
             ("procwatch.d/.40.toml", "nonsense"),
         ]);
-        let config = load_from(folder.path(), &users).unwrap();
+        let config = load_from(folder.path(), &Nobody).unwrap();
         assert_eq!((config.mode, config.levels), (Mode::Observe, vec![50]));
-        assert_eq!(config.place.iter().map(|rule| rule.uid).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(config.place.iter().map(|rule| rule.owner).collect::<Vec<_>>(), [Owner::Uid(1), Owner::Uid(2)]);
         assert_eq!(config.files.len(), 3);
         assert!(default_files_exist(folder.path()));
     }
@@ -212,7 +207,7 @@ mod tests {
             ("procwatch.d/1.toml", "mod='x'\n"),
             ("procwatch.d/2.toml", "\n[[place]]\nuid=7\nslice='b.slice'\n"),
         ]);
-        let text = messages(load_from(folder.path(), &users));
+        let text = messages(load_from(folder.path(), &Nobody));
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
         assert!(lines[0].contains("1.toml:1: mod: unknown key"), "{text}");
@@ -244,14 +239,8 @@ mod tests {
         let folder = folder(&[]);
         fs::create_dir(folder.path().join("procwatch.d/x.toml")).unwrap();
         std::os::unix::fs::symlink("/no/such", folder.path().join("procwatch.toml")).unwrap();
-        let text = messages(load_from(folder.path(), &users));
+        let text = messages(load_from(folder.path(), &Nobody));
         assert!(text.contains("procwatch.toml: there is no such file"), "{text}");
         assert!(text.contains("x.toml: is a directory"), "{text}");
-    }
-
-    #[test]
-    fn the_system_knows_root_and_not_a_stranger() {
-        assert_eq!(system_users("root"), Ok(Some(0)));
-        assert_eq!(system_users("no-such-user-here"), Ok(None));
     }
 }

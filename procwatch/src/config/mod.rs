@@ -1,16 +1,20 @@
 //! What the agent is told to do: built-in defaults, then files, then the command line.
 
 mod error;
+mod ignore;
 mod load;
+mod owner;
 mod place;
 mod read;
 mod rules;
 mod threads;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 pub use error::{ConfigError, Location, Problem};
-pub use load::{DEFAULT_FOLDER, default_files_exist, load, load_from, system_users};
+pub use ignore::Ignore;
+pub use load::{DEFAULT_FOLDER, default_files_exist, load, load_from};
+pub use owner::{Accounts, Owner, SystemAccounts};
 pub use rules::Layer;
 
 use crate::{cgroup::SliceRef, record::Mode};
@@ -18,8 +22,8 @@ use crate::{cgroup::SliceRef, record::Mode};
 /// Thread counts that raise an alert when nothing else is said.
 pub const DEFAULT_LEVELS: [u32; 4] = [80, 100, 500, 1000];
 
-/// Finds the uid of a user name: `None` when there is no such user, an error in words when that cannot be known.
-pub type UserLookup<'a> = dyn Fn(&str) -> Result<Option<u32>, String> + 'a;
+/// How long an exec is held when nothing else is said.
+pub const DEFAULT_HOLD: Duration = Duration::from_millis(250);
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +36,7 @@ pub struct Config {
     pub favordynmods: bool,
     /// Thread counts that raise an alert: one to four, rising, none below the floor.
     pub levels: Vec<u32>,
-    /// Where processes of which uid belong: at most one rule for a uid, none for root.
+    /// Where whose processes belong: at most one rule for an owner, none for root.
     pub place: Vec<PlaceRule>,
     /// The files that were read, in their order; none when all is built in.
     pub files: Vec<PathBuf>,
@@ -65,17 +69,19 @@ pub enum BackendChoice {
     Cgroupfs,
 }
 
-/// Processes of one uid belong in one slice.
+/// Processes of one owner belong in one slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlaceRule {
-    /// Whose processes; never 0.
-    pub uid: u32,
-    /// The user's name, raw, when the rule was written with one.
-    pub user: Option<String>,
+    /// Whose processes; never root's.
+    pub owner: Owner,
     /// Where they belong.
     pub slice: SliceRef,
     /// They are taken from in and below these only: one to four, none in or below `slice`.
     pub from: Vec<SliceRef>,
+    /// Longest time that an exec is held until its process is in `slice`; `None` holds nothing.
+    pub hold: Option<Duration>,
+    /// Who is left alone all the same.
+    pub ignore: Ignore,
     /// The rule in words, escaped: `place[1] user=aimgr`, counted from 1 in its file.
     pub described: String,
     /// Where it is written.

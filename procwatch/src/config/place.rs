@@ -1,29 +1,34 @@
 //! `[[place]]`: where the processes of a user belong.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
-use procwatch_common::policy::MAX_FROM;
+use procwatch_common::place::{MAX_FROM, MAX_PLACE_RULES};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use super::{PlaceRule, UserLookup, error::quote, read::Reader};
-use crate::{cgroup::SliceRef, text::escape};
+use super::{Accounts, DEFAULT_HOLD, PlaceRule, error::quote, ignore, owner, read::Reader};
+use crate::{cgroup::SliceRef, duration};
 
-/// The uid 4294967295 is "none".
-const MAX_UID: u32 = u32::MAX - 1;
+/// The longest hold: what waits longer is not worth waiting for.
+const MAX_HOLD: Duration = Duration::from_secs(10);
 const EXAMPLE_SLICE: &str = "user-1003.slice";
 const DEFAULT_FROM: &str = "user.slice";
 
 pub(super) fn read_places(
     reader: &mut Reader<'_>,
     value: &Spanned<DeValue<'_>>,
-    users: &UserLookup<'_>,
+    accounts: &dyn Accounts,
 ) -> Vec<PlaceRule> {
     let tables = reader.tables(value, "place");
+    if tables.len() > MAX_PLACE_RULES {
+        let what = format!("has {} rules; at most {MAX_PLACE_RULES} are possible", tables.len());
+        reader.bad(&value.span(), "place", what);
+        return Vec::new();
+    }
     let numbered = tables.into_iter().zip(1..);
-    numbered.filter_map(|((span, table), number)| read_place(reader, &span, table, number, users)).collect()
+    numbered.filter_map(|((span, table), number)| read_place(reader, &span, table, number, accounts)).collect()
 }
 
 fn read_place(
@@ -31,77 +36,52 @@ fn read_place(
     span: &Range<usize>,
     table: &DeTable<'_>,
     number: usize,
-    users: &UserLookup<'_>,
+    accounts: &dyn Accounts,
 ) -> Option<PlaceRule> {
     let name = format!("place[{number}]");
-    reader.check_keys(table, &format!("{name}."), &["user", "uid", "slice", "from"]);
-    let who = read_who(reader, span, table, &name, users);
+    let keys = [&owner::KEYS[..], &["slice", "from", "hold", "ignore"]].concat();
+    reader.check_keys(table, &format!("{name}."), &keys);
+    let owner = owner::read(reader, span, table, &name, accounts);
     let slice = read_target(reader, span, table, &name);
     let from = read_from(reader, table, &name, slice.as_ref());
-    let (uid, user) = who?;
-    let described = match &user {
-        Some(user) => format!("{name} user={}", escape(user.as_bytes())),
-        None => format!("{name} uid={uid}"),
+    let hold = read_hold(reader, table, &name);
+    let ignore = match table.get("ignore") {
+        Some(value) => ignore::read(reader, value, &format!("{name}.ignore")),
+        None => Some(ignore::Ignore::default()),
     };
-    Some(PlaceRule { uid, user, slice: slice?, from: from?, described, location: reader.at(span) })
+    let (owner, written) = owner?;
+    Some(PlaceRule {
+        owner,
+        slice: slice?,
+        from: from?,
+        hold: hold?,
+        ignore: ignore?,
+        described: format!("{name} {written}"),
+        location: reader.at(span),
+    })
 }
 
-/// Exactly one of `user` and `uid`, and not root.
-fn read_who(
-    reader: &mut Reader<'_>,
-    span: &Range<usize>,
-    table: &DeTable<'_>,
-    name: &str,
-    users: &UserLookup<'_>,
-) -> Option<(u32, Option<String>)> {
-    let (user, uid) = (table.get("user"), table.get("uid"));
-    let (value, field, found) = match (user, uid) {
-        (Some(value), None) => {
-            let field = format!("{name}.user");
-            let user = reader.text(value, &field, "aimgr")?;
-            let uid = find_user(reader, value, &field, user, users)?;
-            (value, field, (uid, Some(user.to_owned())))
-        }
-        (None, Some(value)) => {
-            let field = format!("{name}.uid");
-            let uid = reader.number(value, &field, (0, MAX_UID))?;
-            (value, field, (uid, None))
-        }
-        (Some(_), Some(second)) => {
-            reader.bad(&second.span(), name, "has user and uid; give one of them");
-            return None;
-        }
-        (None, None) => {
-            reader.bad(span, name, "has neither user nor uid; give one of them, e.g. user = \"aimgr\"");
-            return None;
-        }
+/// A span of time, or false for none. The outer `None` is a mistake.
+fn read_hold(reader: &mut Reader<'_>, table: &DeTable<'_>, name: &str) -> Option<Option<Duration>> {
+    let field = format!("{name}.hold");
+    let Some(value) = table.get("hold") else {
+        return Some(Some(DEFAULT_HOLD));
     };
-    if found.0 == 0 {
-        reader.bad(&value.span(), field, "is root; root is never placed, name a service user");
-        return None;
+    if value.get_ref().as_bool() == Some(false) {
+        return Some(None);
     }
-    Some(found)
-}
-
-fn find_user(
-    reader: &mut Reader<'_>,
-    value: &Spanned<DeValue<'_>>,
-    field: &str,
-    user: &str,
-    users: &UserLookup<'_>,
-) -> Option<u32> {
-    // The system's look-up ends a name at a NUL, and would then find another user.
-    let found = if user.contains('\0') { Ok(None) } else { users(user) };
-    let what = match found {
-        Ok(Some(uid)) => return Some(uid),
-        Ok(None) => match user.parse::<u32>() {
-            Ok(uid) => format!("unknown user {}; a number is given as uid = {uid}", quote(user)),
-            Err(_) => format!("unknown user {}; create it or give uid = N", quote(user)),
-        },
-        Err(why) => format!("user {} cannot be looked up ({why}); give uid = N", quote(user)),
+    let Some(text) = value.get_ref().as_str() else {
+        reader.wrong_type(value, &field, format_args!("a time such as \"250ms\", or false"));
+        return None;
     };
-    reader.bad(&value.span(), field, what);
-    None
+    match duration::parse(text) {
+        Ok(hold) if hold <= MAX_HOLD => Some(Some(hold)),
+        _ => {
+            let what = format!("{} is no time from 1ms to 10s; right is e.g. \"250ms\", or false", quote(text));
+            reader.bad(&value.span(), &field, what);
+            None
+        }
+    }
 }
 
 fn read_target(

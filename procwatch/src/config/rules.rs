@@ -1,4 +1,4 @@
-//! What one file says, checked. No I/O but the look-up of user names that the caller passes in.
+//! What one file says, checked. No I/O but the look-up of users and groups that the caller passes in.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use toml::{
 };
 
 use super::{
-    BackendChoice, PlaceRule, UserLookup,
+    Accounts, BackendChoice, PlaceRule,
     error::{Problem, quote},
     place::read_places,
     read::{Reader, nearest},
@@ -44,7 +44,7 @@ impl Layer {
     ///
     /// # Errors
     /// All that is wrong with it; when it is not TOML, only that.
-    pub fn parse(file: &Path, text: &str, users: &UserLookup<'_>) -> Result<Self, Vec<Problem>> {
+    pub fn parse(file: &Path, text: &str, accounts: &dyn Accounts) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader::new(file, text);
         let (root, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
@@ -54,20 +54,20 @@ impl Layer {
             reader.bad(&span, "", format!("not TOML: {}{near}", escape(error.message().as_bytes())));
         }
         let layer =
-            if errors.is_empty() { read_root(&mut reader, root.get_ref(), users) } else { Self::default() };
+            if errors.is_empty() { read_root(&mut reader, root.get_ref(), accounts) } else { Self::default() };
         let problems = reader.finish();
         if problems.is_empty() { Ok(layer) } else { Err(problems) }
     }
 }
 
-fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, users: &UserLookup<'_>) -> Layer {
+fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Accounts) -> Layer {
     reader.check_keys(root, "", &["mode", "backend", "favordynmods", "threads", "place"]);
     Layer {
         mode: root.get("mode").and_then(|value| read_word(reader, value, "mode", &MODES)),
         backend: root.get("backend").and_then(|value| read_word(reader, value, "backend", &BACKENDS)),
         favordynmods: root.get("favordynmods").and_then(|value| reader.flag(value, "favordynmods")),
         levels: root.get("threads").and_then(|value| read_threads(reader, value)),
-        place: root.get("place").map(|value| read_places(reader, value, users)).unwrap_or_default(),
+        place: root.get("place").map(|value| read_places(reader, value, accounts)).unwrap_or_default(),
     }
 }
 

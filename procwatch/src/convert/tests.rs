@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    event::{self, Attach, Creator, Stray, UidChange},
+    event::{self, Attach, Creator, UidChange},
     text::Comm,
 };
 
@@ -158,7 +158,7 @@ fn a_level_is_cleared_by_fewer_threads_or_by_the_end() {
 
 #[test]
 fn placement_is_no_record_by_itself() {
-    let stray = Stray { target_id: 1, trigger: Trigger::Exec, loginuid: None, sessionid: None };
+    let stray = crate::samples::stray();
     let attach = Attach { mover_pid: 1, mover_comm: Comm::default(), path: "/".into() };
     for body in [Body::Stray(stray), Body::Moved(attach)] {
         assert_eq!(convert_subject(subject(), body, Extra::default()), None);

@@ -59,14 +59,23 @@ fn level_record(kind: Kind, argv: &[u8], total: u32) -> wire::Level {
 }
 
 fn stray_record(trigger: u32) -> wire::Stray {
-    wire::Stray {
-        header: header(Kind::Stray),
-        target_id: 9,
-        trigger,
-        loginuid: 1000,
-        sessionid: u32::MAX,
-        pad: 0,
+    let mut record = wire::Stray::zeroed();
+    record.header = header(Kind::Stray);
+    (record.target_id, record.rule, record.trigger) = (9, 2, trigger);
+    (record.loginuid, record.sessionid) = (1000, u32::MAX);
+    record.tty[..5].copy_from_slice(b"pts/3");
+    record.file[..8].copy_from_slice(b"/bin/id\0");
+    for (place, tgid) in [(0, 40), (1, 1), (2, 77)] {
+        (record.ancestors[place].tgid, record.ancestors[place].start_ns) = (tgid, u64::from(tgid) * 10);
     }
+    record
+}
+
+fn held_record(end: u32) -> wire::Held {
+    let mut record = wire::Held::zeroed();
+    record.header = header(Kind::Held);
+    (record.held_ns, record.rule, record.end) = (7, 1, end);
+    record
 }
 
 /// One well-formed record of each kind.
@@ -93,6 +102,7 @@ fn valid(kind: Kind) -> Vec<u8> {
         }
         Kind::LevelCrossed | Kind::LevelCleared => bytes_of(&level_record(kind, b"ls\0", 3)).to_vec(),
         Kind::Stray => bytes_of(&stray_record(Trigger::Exec as u32)).to_vec(),
+        Kind::Held => bytes_of(&held_record(HoldEnd::Inside as u32)).to_vec(),
     }
 }
 
@@ -205,7 +215,24 @@ fn file_without_a_zero_is_the_whole_buffer() {
 
 #[test]
 fn unset_audit_ids_are_none() {
-    let expected = Stray { target_id: 9, trigger: Trigger::Uid, loginuid: Some(1000), sessionid: None };
+    let forebear = |pid, start| Forebear {
+        key: ProcessKey { pid, start: BootTime(start) },
+        uid: 0,
+        comm: Comm::default(),
+    };
+    let expected = Stray {
+        target_id: 9,
+        rule: 2,
+        trigger: Trigger::Uid,
+        file: Some("/bin/id".into()),
+        provenance: Provenance {
+            loginuid: Some(1000),
+            sessionid: None,
+            tty: Some("pts/3".into()),
+            // What stands behind the first process was never set.
+            ancestors: vec![forebear(40, 400), forebear(1, 10)],
+        },
+    };
     let record = stray_record(Trigger::Uid as u32);
     assert_eq!(decode(bytes_of(&record)).unwrap().body, Body::Stray(expected));
 }
@@ -215,8 +242,8 @@ fn malformed_records_are_named() {
     assert_eq!(decode(&[0; 79]), Err(DecodeError::NoHeader { len: 79 }));
     assert_eq!(decode(&[0; 96]), Err(DecodeError::UnknownKind { number: 0, len: 96 }));
     assert_eq!(
-        decode(bytes_of(&stray_record(5))),
-        Err(DecodeError::UnknownTrigger { kind: Kind::Stray, number: 5 })
+        decode(bytes_of(&stray_record(6))),
+        Err(DecodeError::UnknownTrigger { kind: Kind::Stray, number: 6 })
     );
     let mut longer = valid(Kind::Fork);
     longer.push(0);

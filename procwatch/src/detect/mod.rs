@@ -1,12 +1,14 @@
 //! Detectors: pure functions of the stream. No clock but the event's, no I/O.
 
+pub mod judge;
 pub mod levels;
 pub mod place;
 
 use crate::{
-    event::{BootTime, Event, Stray, Subject},
-    record::{Reason, SeenAt, Verdict},
+    event::{BootTime, Event, Provenance, Stray, Subject},
+    record::SeenAt,
     table::ProcessTable,
+    text::Text,
 };
 
 /// Finds what is worth telling or doing in a stream of events.
@@ -35,7 +37,7 @@ pub struct Alert {
     pub at_start: bool,
 }
 
-/// A process of a placement rule.
+/// A process of a placement rule that was seen outside its slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// When it was seen outside.
@@ -44,30 +46,24 @@ pub struct Place {
     pub subject: Subject,
     /// Index of the rule.
     pub rule: usize,
-    /// What is to be done.
-    pub verdict: Verdict,
-    /// Why.
-    pub reason: Reason,
     /// Where it was noticed.
     pub seen_at: SeenAt,
-    /// Login uid, if known.
-    pub loginuid: Option<u32>,
-    /// Audit session, if known.
-    pub sessionid: Option<u32>,
+    /// The file that it runs now, or is about to; `None` when it was not seen at an exec.
+    pub file: Option<Text>,
+    /// Where it comes from.
+    pub provenance: Provenance,
 }
 
 impl Place {
     /// A stray as the kernel reported it.
-    pub(crate) fn of_stray(event: &Event, stray: &Stray, rule: usize) -> Self {
+    fn of_stray(event: &Event, stray: &Stray) -> Self {
         Self {
             time: event.time,
             subject: event.subject.clone(),
-            rule,
-            verdict: Verdict::Move,
-            reason: Reason::OutsideSlice,
+            rule: stray.rule as usize,
             seen_at: stray.trigger.into(),
-            loginuid: stray.loginuid,
-            sessionid: stray.sessionid,
+            file: stray.file.clone(),
+            provenance: stray.provenance.clone(),
         }
     }
 }

@@ -110,6 +110,16 @@ impl MoveError {
         matches!(self.errno(), Some(Errno::ENOENT | Errno::ENODEV))
     }
 
+    /// What it is counted as: the kernel's name of its error, `manager`, or `ended`.
+    pub fn name(&self) -> String {
+        match (&self.why, self.errno()) {
+            (_, Some(errno)) => format!("{errno:?}"),
+            (Refusal::Kernel(error), None) => format!("{:?}", error.kind()),
+            (Refusal::Manager(_), None) => "manager".to_owned(),
+            (Refusal::EndedMeanwhile, None) => "ended".to_owned(),
+        }
+    }
+
     /// The kernel's error, if it was the kernel.
     pub fn errno(&self) -> Option<Errno> {
         match &self.why {

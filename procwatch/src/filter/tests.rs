@@ -1,9 +1,8 @@
 use clap::Parser;
-use procwatch_common::wire::Trigger;
 
 use super::*;
 use crate::{
-    event::{Attach, BootTime, Creator, Exec, Exit, ExitStatus, LevelChange, Stray, Subject},
+    event::{Attach, BootTime, Creator, Exec, Exit, ExitStatus, LevelChange, Subject},
     samples::comm,
 };
 
@@ -102,7 +101,7 @@ fn answers<const N: usize>(args: &str, events: [Event; N]) -> [bool; N] {
 
 #[test]
 fn criteria() {
-    let stray = Stray { target_id: 1, trigger: Trigger::Exec, loginuid: None, sessionid: None };
+    let stray = crate::samples::stray();
     for (args, event, expected) in [
         ("", exec(5), true),
         ("", crossed(5, 1), true),
@@ -195,7 +194,7 @@ fn an_alert_ends_for_whom_it_began() {
 #[test]
 fn the_kernel_is_told() {
     let bits = |kinds: &[Kind]| kinds.iter().fold(0, |mask, kind| mask | kind.bit());
-    let all = bits(&Kind::ALL) & !bits(&[Kind::Stray, Kind::Moved]);
+    let all = bits(&Kind::ALL) & !bits(&[Kind::Stray, Kind::Moved, Kind::Held]);
     for (args, kinds, filters) in [
         ("", all, 0),
         ("--kind exec", bits(&[Kind::Exec]), 0),

@@ -22,7 +22,7 @@ macro_rules! field {
 }
 
 /// Seen on Linux 6.18; the older names are those of 5.4 and before.
-const TABLE: [Field; 26] = [
+const TABLE: [Field; 36] = [
     field!(task_pid = "task_struct"."pid"),
     field!(task_tgid = "task_struct"."tgid"),
     field!(task_flags = "task_struct"."flags"),
@@ -37,12 +37,22 @@ const TABLE: [Field; 26] = [
     field!(task_exit_code = "task_struct"."exit_code"),
     field!(optional task_loginuid = "task_struct"."loginuid"),
     field!(optional task_sessionid = "task_struct"."sessionid"),
+    field!(task_nsproxy = "task_struct"."nsproxy"),
+    field!(task_thread_pid = "task_struct"."thread_pid"),
+    field!(optional signal_tty = "signal_struct"."tty"),
     field!(signal_nr_threads = "signal_struct"."nr_threads"),
     field!(signal_live = "signal_struct"."live"),
     field!(signal_flags = "signal_struct"."flags"),
     field!(signal_group_exit_code = "signal_struct"."group_exit_code"),
     field!(cred_uid = "cred"."uid"),
     field!(cred_euid = "cred"."euid"),
+    field!(cred_gid = "cred"."gid"),
+    field!(cred_egid = "cred"."egid"),
+    field!(nsproxy_cgroup_ns = "nsproxy"."cgroup_ns"),
+    field!(cgroup_namespace_ns = "cgroup_namespace"."ns"),
+    field!(ns_common_inum = "ns_common"."inum"),
+    field!(pid_level = "pid"."level"),
+    field!(optional tty_name = "tty_struct"."name"),
     field!(mm_arg_start = "mm_struct"."arg_start"),
     field!(mm_arg_end = "mm_struct"."arg_end"),
     field!(css_set_dfl_cgrp = "css_set"."dfl_cgrp"),

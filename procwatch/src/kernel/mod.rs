@@ -1,13 +1,17 @@
 //! The only part that touches aya: offsets, loading, maps, rings and the task iterator.
 
+mod attach;
 pub mod btf;
+mod error;
 pub mod fields;
 pub mod loss;
 pub mod object;
 pub mod picture;
+pub mod placement;
 pub mod probe;
 pub mod ring;
 mod trial;
 
-pub use object::{Kernel, KernelError, Setup};
+pub use error::KernelError;
+pub use object::{Kernel, Setup, TRACEPOINTS};
 pub use ring::RingReader;

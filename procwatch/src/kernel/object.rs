@@ -5,19 +5,17 @@ use std::{io, process};
 use aya::{
     Btf, Ebpf, EbpfLoader, Pod,
     maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::{BtfTracePoint, FEntry, Iter, Program, ProgramError},
+    programs::Iter,
 };
-use procwatch_common::{
-    picture::PictureEntry,
-    policy::{Control, PlaceCell},
-    stats::Stats,
-    wire::COMM_LEN,
-};
-use thiserror::Error;
+use procwatch_common::{policy::Control, stats::Stats, wire::COMM_LEN};
 
 use super::{
-    btf::{BtfError, KernelTypes},
-    fields, picture,
+    KernelError,
+    attach::{attach_all, program},
+    btf::KernelTypes,
+    fields,
+    picture::{self, Pictured},
+    placement::PlacementMaps,
     ring::RingReader,
 };
 use crate::event::ProcessKey;
@@ -28,56 +26,11 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pr
 pub const TRACEPOINTS: [&str; 4] =
     ["task_newtask", "sched_process_exec", "sched_process_exit", "cgroup_attach_task"];
 
-/// Why the kernel side does not run.
-#[derive(Debug, Error)]
-pub enum KernelError {
-    /// The build left the programs out.
-    #[error("this procwatch was built without its kernel programs; build it with `cargo xtask build`")]
-    NoObject,
-    /// No or unreadable BTF.
-    #[error(transparent)]
-    Btf(#[from] BtfError),
-    /// A structure is not as expected.
-    #[error("this kernel lacks fields that procwatch must read: {}", .0.join(", "))]
-    MissingFields(Vec<String>),
-    /// A tracepoint is not there.
-    #[error("this kernel has no tracepoint {0}")]
-    MissingTracepoint(&'static str),
-    /// The kernel refused the object.
-    #[error("the kernel did not take the programs: {0}")]
-    Load(#[from] aya::EbpfError),
-    /// The kernel refused one program.
-    #[error("the kernel refused the program {name}: {}", explain(source))]
-    Program {
-        /// Its name.
-        name: String,
-        /// What the kernel said, with the verifier's log.
-        source: ProgramError,
-    },
-    /// A map is not usable.
-    #[error("map {name}: {source}")]
-    Map {
-        /// Its name.
-        name: &'static str,
-        /// What is wrong.
-        source: aya::maps::MapError,
-    },
-    /// The object does not hold what it should.
-    #[error("the built-in object has no {0}")]
-    Missing(&'static str),
-    /// A ring or iterator could not be read.
-    #[error("{what}: {source}")]
-    Io {
-        /// What could not be read.
-        what: &'static str,
-        /// What the kernel said.
-        source: io::Error,
-    },
-}
-
 /// What the loader is told.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
+    /// Whether execs are to be held where the kernel can do that.
+    pub hold: bool,
     /// Size of the stream ring, bytes: a power of two of at least a page.
     pub stream_bytes: u32,
 }
@@ -88,7 +41,8 @@ pub struct Kernel {
     control_cell: Array<MapData, Control>,
     control: Control,
     stats: PerCpuArray<MapData, Stats>,
-    place: HashMap<MapData, u32, PlaceCell>,
+    placement: PlacementMaps,
+    can_hold: bool,
     crossed: HashMap<MapData, [u64; 2], u8>,
     unavailable: Vec<String>,
 }
@@ -137,14 +91,15 @@ impl Kernel {
 
         let mut unavailable: Vec<String> =
             absent.into_iter().map(|name| format!("{name}: not in this kernel; shown as unknown")).collect();
-        let cred_hook = attach_all(&mut ebpf, &btf, &mut unavailable)?;
+        let attached = attach_all(&mut ebpf, &btf, setup.hold, &mut unavailable)?;
         drop(btf);
         give_back_memory();
         let mut kernel = Self {
             control_cell: typed(&mut ebpf, "CONTROL")?,
-            control: Control { cred_hook: u32::from(cred_hook), ..Control::default() },
+            control: Control { cred_hook: u32::from(attached.cred_hook), ..Control::default() },
             stats: typed(&mut ebpf, "STATS")?,
-            place: typed(&mut ebpf, "PLACE_UIDS")?,
+            placement: PlacementMaps::take(&mut ebpf)?,
+            can_hold: attached.hold,
             crossed: typed(&mut ebpf, "CROSSED")?,
             ebpf,
             unavailable,
@@ -198,12 +153,14 @@ impl Kernel {
         fill(&mut self.ebpf, "FILTER_PIDS", pids)
     }
 
-    /// Says where the processes of a uid belong.
-    ///
-    /// # Errors
-    /// When the map is full.
-    pub fn place(&mut self, uid: u32, cell: PlaceCell) -> Result<(), KernelError> {
-        self.place.insert(uid, cell, 0).map_err(|source| KernelError::Map { name: "PLACE_UIDS", source })
+    /// What placement has told the programs, and may tell them.
+    pub const fn placement(&mut self) -> &mut PlacementMaps {
+        &mut self.placement
+    }
+
+    /// Whether execs can be held.
+    pub const fn can_hold(&self) -> bool {
+        self.can_hold
     }
 
     /// Changes the control cell; the programs see it at their next event.
@@ -251,6 +208,12 @@ impl Kernel {
             sum.user_reads_failed += cpu.user_reads_failed;
             sum.kernel_reads_failed += cpu.kernel_reads_failed;
             sum.state_full += cpu.state_full;
+            sum.unnumbered_lost += cpu.unnumbered_lost;
+            sum.strays += cpu.strays;
+            sum.born_outside += cpu.born_outside;
+            for (sum, count) in sum.left_alone.iter_mut().zip(cpu.left_alone) {
+                *sum += count;
+            }
         }
         Ok(sum)
     }
@@ -259,7 +222,7 @@ impl Kernel {
     ///
     /// # Errors
     /// When the iterator cannot be made or read.
-    pub fn picture(&mut self) -> Result<Vec<PictureEntry>, KernelError> {
+    pub fn picture(&mut self) -> Result<Vec<Pictured>, KernelError> {
         let iter: &mut Iter = program(&mut self.ebpf, "task_picture")?;
         let named = |source| KernelError::Program { name: "task_picture".to_owned(), source };
         let id = iter.attach().map_err(named)?;
@@ -284,65 +247,7 @@ fn give_back_memory() {
     }
 }
 
-/// Attaches every program. Returns whether credential changes are seen at once.
-fn attach_all(ebpf: &mut Ebpf, btf: &Btf, unavailable: &mut Vec<String>) -> Result<bool, KernelError> {
-    for name in TRACEPOINTS {
-        let tracepoint: &mut BtfTracePoint = program(ebpf, name)?;
-        tracepoint
-            .load(name, btf)
-            .and_then(|()| tracepoint.attach().map(drop))
-            .map_err(|source| KernelError::Program { name: name.to_owned(), source })?;
-    }
-    let iter: &mut Iter = program(ebpf, "task_picture")?;
-    iter.load("task", btf)
-        .map_err(|source| KernelError::Program { name: "task_picture".to_owned(), source })?;
-
-    let fentry: &mut FEntry = program(ebpf, "commit_creds")?;
-    match fentry.load("commit_creds", btf).and_then(|()| fentry.attach().map(drop)) {
-        Ok(()) => Ok(true),
-        Err(error) => {
-            unavailable.push(format!(
-                "uid changes at the change itself (fentry commit_creds: {}); they are seen at the next fork, exec or \
-                 exit of the process",
-                short(&error)
-            ));
-            Ok(false)
-        }
-    }
-}
-
-/// The error with the end of the verifier's log: what comes before is the whole program.
-fn explain(error: &ProgramError) -> String {
-    const SHOWN: usize = 8;
-    let ProgramError::LoadError { verifier_log, .. } = error else {
-        return error.to_string();
-    };
-    let log = verifier_log.to_string();
-    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-    let end = &lines[lines.len().saturating_sub(SHOWN)..];
-    format!("{}; the verifier's last lines:\n{}", short(error), end.join("\n"))
-}
-
-/// The error without the verifier's log.
-fn short(error: &ProgramError) -> String {
-    match error {
-        ProgramError::LoadError { io_error, .. } => io_error.to_string(),
-        ProgramError::SyscallError(error) => format!("{}: {}", error.call, error.io_error),
-        other => other.to_string(),
-    }
-}
-
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
-where
-    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
-{
-    ebpf.program_mut(name)
-        .ok_or(KernelError::Missing(name))?
-        .try_into()
-        .map_err(|source| KernelError::Program { name: name.to_owned(), source })
-}
-
-fn typed<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, KernelError>
+pub(super) fn typed<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, KernelError>
 where
     M: TryFrom<Map, Error = aya::maps::MapError>,
 {

@@ -6,9 +6,9 @@ use aya::{maps::MapType, sys::is_map_supported};
 use nix::errno::Errno;
 
 use super::{
+    TRACEPOINTS,
     btf::KernelTypes,
     fields,
-    object::TRACEPOINTS,
     trial::{self, Kind},
 };
 use crate::{

@@ -3,6 +3,7 @@
 use std::io;
 
 use aya::maps::{MapData, RingBuf};
+use procwatch_common::wire::UNNUMBERED;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::loss::LossTracker;
@@ -46,7 +47,8 @@ impl RingReader {
     /// Takes the next record, if there is one.
     pub fn take(&mut self) -> Option<Taken> {
         let event = decode(&self.ring.get_mut().next()?);
-        let missing = event.as_ref().ok().and_then(|event| self.loss.received(event.cpu, event.seq));
+        let numbered = event.as_ref().ok().filter(|event| event.cpu != UNNUMBERED);
+        let missing = numbered.and_then(|event| self.loss.received(event.cpu, event.seq));
         Some(Taken { event, missing })
     }
 

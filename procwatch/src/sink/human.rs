@@ -2,6 +2,7 @@
 
 mod detail;
 mod line;
+mod place;
 
 use std::{
     fmt,
@@ -116,6 +117,8 @@ const fn kind(body: &Body) -> &'static str {
         Body::Cleared(_) => "cleared",
         Body::Decision(_) => "decision",
         Body::Outcome(_) => "outcome",
+        Body::Hold(_) => "hold",
+        Body::Placement(_) => "placement",
         Body::Loss(_) => "loss",
         Body::Health(_) => "health",
         Body::Summary(_) => "summary",
@@ -135,7 +138,8 @@ const fn process(body: &Body) -> Option<&Process> {
         Body::Cleared(cleared) => &cleared.process,
         Body::Decision(decision) => &decision.process,
         Body::Outcome(outcome) => &outcome.process,
-        Body::Loss(_) | Body::Health(_) | Body::Summary(_) => return None,
+        Body::Hold(hold) => &hold.process,
+        Body::Placement(_) | Body::Loss(_) | Body::Health(_) | Body::Summary(_) => return None,
     })
 }
 

@@ -81,6 +81,8 @@ mod tests {
                 "cleared",
                 "decision",
                 "outcome",
+                "hold",
+                "placement",
                 "loss",
                 "health",
                 "summary",

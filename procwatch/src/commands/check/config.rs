@@ -34,8 +34,8 @@ pub(super) struct RuleReport {
     pub(super) rule: String,
     /// File and line.
     pub(super) location: String,
-    /// Whose processes.
-    pub(super) uid: u32,
+    /// Whose processes: `uid 1003` or `gid 1003`.
+    pub(super) owner: String,
     /// Where they belong, as written.
     pub(super) slice: String,
     /// Its path below the cgroup2 mount.
@@ -105,7 +105,7 @@ impl RuleReport {
         Self {
             rule: rule.described.clone(),
             location: rule.location.to_string(),
-            uid: rule.uid,
+            owner: rule.owner.shown(),
             slice: rule.slice.to_string(),
             path: rule.slice.path().to_string(),
             cgroup_id: target.as_ref().ok().copied(),

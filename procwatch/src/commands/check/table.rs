@@ -49,7 +49,7 @@ fn config(out: &mut impl Write, config: &ConfigReport) -> io::Result<()> {
 }
 
 fn write_rule(out: &mut impl Write, rule: &RuleReport) -> io::Result<()> {
-    writeln!(out, "{}: uid {} belongs in {} ({})", rule.rule, rule.uid, rule.slice, rule.path)?;
+    writeln!(out, "{}: {} belongs in {} ({})", rule.rule, rule.owner, rule.slice, rule.path)?;
     for problem in rule.problem.iter().chain(&rule.notes) {
         writeln!(out, "{}: {problem}", rule.location)?;
     }

@@ -1,18 +1,27 @@
 use super::*;
+use crate::config::Owner;
 use proptest::prelude::*;
 
-fn users(name: &str) -> Result<Option<u32>, String> {
-    match name {
-        "aimgr" => Ok(Some(1003)),
-        "root" | "toor" => Ok(Some(0)),
-        "slow" => Err("the directory server is away".to_owned()),
-        _ => Ok(None),
+struct Known;
+
+impl Accounts for Known {
+    fn uid(&self, user: &str) -> Result<Option<u32>, String> {
+        match user {
+            "aimgr" => Ok(Some(1003)),
+            "root" | "toor" => Ok(Some(0)),
+            "slow" => Err("the directory server is away".to_owned()),
+            _ => Ok(None),
+        }
+    }
+
+    fn gid(&self, group: &str) -> Result<Option<u32>, String> {
+        Ok((group == "ai").then_some(2000))
     }
 }
 
 fn parse(text: &str) -> Result<Layer, Vec<String>> {
     let shown = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect();
-    Layer::parse(Path::new("t.toml"), text, &users).map_err(shown)
+    Layer::parse(Path::new("t.toml"), text, &Known).map_err(shown)
 }
 
 /// A place rule with this line in it, on line 4.
@@ -34,7 +43,7 @@ fn the_shipped_example_is_good_and_observes() {
     assert_eq!(layer.mode, Some(Mode::Observe));
     assert_eq!(layer.levels, Some(vec![80, 100, 500, 1000]));
     let [rule] = &layer.place[..] else { panic!("{:?}", layer.place) };
-    assert_eq!((rule.uid, &*rule.described), (1003, "place[1] user=aimgr"));
+    assert_eq!((rule.owner, &*rule.described), (Owner::Uid(1003), "place[1] user=aimgr"));
     assert_eq!(rule.slice.path().to_string(), "/user.slice/user-1003.slice");
 }
 
@@ -48,7 +57,7 @@ fn what_is_not_said_is_not_set() {
 fn a_rule_by_uid_and_path() {
     let text = "\n[[place]]\nuid = 0x3EB\nslice = \"/test/target\"\nfrom = [\"/test\", \"user.slice\"]\n";
     let rule = parse(text).unwrap().place.remove(0);
-    assert_eq!((rule.uid, rule.user, &*rule.described), (1003, None, "place[1] uid=1003"));
+    assert_eq!((rule.owner, &*rule.described), (Owner::Uid(1003), "place[1] uid=1003"));
     assert_eq!(rule.location.to_string(), "t.toml:2");
     assert_eq!(
         rule.from.iter().map(|from| from.path().to_string()).collect::<Vec<_>>(),
@@ -135,7 +144,7 @@ fn bad_places() {
     for (line, message) in [
         (
             "slcie = 1",
-            "t.toml:4: place[1].slcie: unknown key; did you mean \"slice\"? (known: user, uid, slice, from)",
+            "t.toml:4: place[1].slcie: unknown key; did you mean \"slice\"? (known: user, uid, group, gid, slice, from, hold, ignore)",
         ),
         ("uid = 1003", "t.toml:4: place[1]: has user and uid; give one of them"),
         ("from = []", "t.toml:4: place[1].from: has 0 entries; 1 to 4 are possible, e.g. [\"user.slice\"]"),
@@ -170,7 +179,7 @@ fn bad_users_and_slices() {
         ("uid = 5", "t.toml:1: place[1].slice: missing; right is e.g. slice = \"user-1003.slice\""),
         (
             "slice = \"a.slice\"",
-            "t.toml:1: place[1]: has neither user nor uid; give one of them, e.g. user = \"aimgr\"",
+            "t.toml:1: place[1]: has none of user, uid, group and gid; give one of them, e.g. user = \"aimgr\"",
         ),
         (
             "uid = 5\nslice = \"a\"",

@@ -2,11 +2,11 @@
 
 use nix::sys::signal::Signal;
 
-use super::line::Line;
+use super::{line::Line, place};
 use crate::{
     record::{
-        Alert, Ancestor, Body, Cgroup, Cleared, Command, Decision, Exec, Exit, Fork, HealthTopic, Loss, Mode,
-        Outcome, Reason, Result, Ring, SeenAt, Summary, Uid, Verdict,
+        Alert, Ancestor, Body, Cgroup, Cleared, Command, Exec, Exit, Fork, HealthTopic, Loss, Ring, SeenAt,
+        Summary, Uid,
     },
     sink::duration::Span,
     users::UserNames,
@@ -23,8 +23,10 @@ pub(super) fn add(body: &Body, users: &mut UserNames, line: &mut Line) {
         Body::Cgroup(cgroup) => add_cgroup(cgroup, line),
         Body::Alert(alert) => add_alert(alert, line),
         Body::Cleared(cleared) => add_cleared(cleared, line),
-        Body::Decision(decision) => add_decision(decision, line),
-        Body::Outcome(outcome) => add_outcome(outcome, line),
+        Body::Decision(decision) => place::add_decision(decision, line),
+        Body::Outcome(outcome) => place::add_outcome(outcome, line),
+        Body::Hold(hold) => place::add_hold(hold, line),
+        Body::Placement(account) => place::add_account(account, line),
         Body::Loss(loss) => add_loss(loss, line),
         Body::Health(health) => {
             line.add(format_args!("{}: ", topic(health.topic)));
@@ -170,43 +172,6 @@ fn add_cleared(cleared: &Cleared, line: &mut Line) {
     line.add(format_args!(" (level {})", cleared.level));
 }
 
-fn add_decision(decision: &Decision, line: &mut Line) {
-    let reason = reason(decision.reason);
-    match (decision.verdict, decision.mode) {
-        (Verdict::Move, Mode::Observe) => line.add(format_args!("would move ({reason}) → ")),
-        (Verdict::Move, Mode::Enforce) => line.add(format_args!("move ({reason}) → ")),
-    }
-    line.words(&decision.target);
-    line.push("  rule ");
-    line.words(&decision.rule);
-}
-
-fn add_outcome(outcome: &Outcome, line: &mut Line) {
-    line.push(match outcome.result {
-        Result::Verified => "moved, verified",
-        Result::Unverified => "move ordered, not verified",
-        Result::Failed => "not moved",
-        Result::Gone => "ended before it was moved",
-    });
-    if let Some(error) = &outcome.error {
-        line.push(": ");
-        line.words(error);
-    }
-    if let Some(outside_ns) = outcome.outside_ns {
-        line.add(format_args!(", outside {}", Span(outside_ns)));
-    }
-    if let Some(still_outside) = outcome.still_outside {
-        line.add(format_args!(", {still_outside} still outside"));
-    }
-    line.push("  ");
-    if let Some(from) = &outcome.from {
-        line.foreign(from, line.columns() / 2);
-        line.push(" ");
-    }
-    line.push("→ ");
-    line.words(&outcome.to);
-}
-
 fn add_loss(loss: &Loss, line: &mut Line) {
     let ring = match loss.ring {
         Ring::Stream => "stream",
@@ -231,13 +196,8 @@ const fn seen_at(seen_at: SeenAt) -> &'static str {
         SeenAt::Exec => "exec",
         SeenAt::Fork => "fork",
         SeenAt::Exit => "exit",
+        SeenAt::Hold => "hold",
         SeenAt::Picture => "picture",
-    }
-}
-
-const fn reason(reason: Reason) -> &'static str {
-    match reason {
-        Reason::OutsideSlice => "outside-slice",
     }
 }
 

@@ -70,7 +70,11 @@ WARNING over: 79 threads (level 100)
 would move (outside-slice) → /user.slice/user-1003.slice  rule place[1] user=aimgr
 15:04:05.123456 outcome        4242    4242     100 aimgr    python3         \
 moved, verified, outside 1.25ms, 0 still outside  \
-/user.slice/user-1000.slice/session-2.scope → /user.slice/user-1003.slice/procwatch.service/su-1
+/user.slice/user-1000.slice/session-2.scope → /user.slice/user-1003.slice/procwatch.service/su-4242-7
+15:04:05.123456 hold           4242    4242     100 aimgr    python3         held 1.90ms, inside  /bin/bash
+15:04:05.123456 placement   1 sessions, 1 moved; 1 strays seen, 0 born outside; \
+outside p50 1.25ms p99 1.25ms max 1.25ms; 1 held, inside; held p50 1.90ms p99 1.90ms max 1.90ms; \
+already-inside 7; refused 1: EBUSY
 15:04:05.123456 loss        stream ring, CPU 3: 120 events lost, 200 so far; enlarge it with --ring-bytes or filter
 15:04:05.123456 health      armed: 9 programs attached
 15:04:05.123456 summary     1234 events in 10.0s (123/s), 0 lost

@@ -1,0 +1,138 @@
+//! Who is placed: the rule, what is known of a process, and the reason for what is done about it.
+
+use crate::{
+    cgroup::CgroupPath,
+    config::PlaceRule,
+    event::{Forebear, ProcessKey, Subject},
+    record::Reason,
+    text::Text,
+};
+
+/// What is known of a process that a rule speaks of.
+#[derive(Clone, Debug)]
+pub struct Candidate<'a> {
+    /// The process.
+    pub subject: &'a Subject,
+    /// Its cgroup; `None` when that is gone.
+    pub cgroup: Option<&'a CgroupPath>,
+    /// The innermost cgroup at or above that which was delegated, but for those of users' own managers.
+    pub delegated: Option<&'a CgroupPath>,
+    /// It is a thread of the kernel.
+    pub is_kernel_thread: bool,
+    /// It has a pid or cgroup namespace of its own.
+    pub is_in_other_namespace: bool,
+    /// The program that it runs, or is about to run; `None` when that is not known or does not matter.
+    pub exe: Option<&'a Text>,
+    /// Its ancestors, nearest first.
+    pub ancestors: &'a [Forebear],
+}
+
+/// What is done about a process, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Why.
+    pub reason: Reason,
+    /// What shows it, escaped, where the reason alone does not say.
+    pub evidence: Option<String>,
+    /// It holds for all in the same cgroup.
+    pub of_cgroup: bool,
+}
+
+impl Judgement {
+    const fn bare(reason: Reason) -> Self {
+        Self { reason, evidence: None, of_cgroup: false }
+    }
+
+    fn shown_by(reason: Reason, evidence: impl ToString) -> Self {
+        Self { reason, evidence: Some(evidence.to_string()), of_cgroup: false }
+    }
+
+    fn of_cgroup(reason: Reason, evidence: impl ToString) -> Self {
+        Self { of_cgroup: true, ..Self::shown_by(reason, evidence) }
+    }
+}
+
+/// Decides about one process. The first reason that holds is the one that is told.
+pub fn judge(rule: &PlaceRule, candidate: &Candidate<'_>) -> Judgement {
+    let subject = candidate.subject;
+    if candidate.is_kernel_thread {
+        return Judgement::bare(Reason::KernelThread);
+    }
+    if subject.pid == 1 || subject.pid == std::process::id() {
+        return Judgement::bare(Reason::Protected);
+    }
+    if subject.uid != subject.euid {
+        let evidence = format!("real uid {}, effective uid {}", subject.uid, subject.euid);
+        return Judgement::shown_by(Reason::ForAMoment, evidence);
+    }
+    let Some(cgroup) = candidate.cgroup else {
+        return Judgement::shown_by(Reason::NotInFrom, "its cgroup is gone");
+    };
+    if cgroup.is_within(rule.slice.path()) {
+        return Judgement::shown_by(Reason::AlreadyInside, cgroup);
+    }
+    if candidate.is_in_other_namespace {
+        return Judgement::bare(Reason::OtherNamespace);
+    }
+    if !rule.from.iter().any(|from| cgroup.is_within(from.path())) {
+        return Judgement::of_cgroup(elsewhere(cgroup), cgroup);
+    }
+    if let Some(delegated) = candidate.delegated {
+        return Judgement::of_cgroup(Reason::DelegatedSubtree, delegated);
+    }
+    ignored(rule, candidate, cgroup)
+        .or_else(|| main_pid(candidate, cgroup))
+        .unwrap_or(Judgement::bare(Reason::OutsideSlice))
+}
+
+/// What the place is called that a process is in and that no rule takes from.
+fn elsewhere(cgroup: &CgroupPath) -> Reason {
+    match cgroup.names().next() {
+        Some("system.slice" | "init.scope") => Reason::SystemService,
+        Some("machine.slice") => Reason::OtherNamespace,
+        _ => Reason::NotInFrom,
+    }
+}
+
+fn ignored(rule: &PlaceRule, candidate: &Candidate<'_>, cgroup: &CgroupPath) -> Option<Judgement> {
+    if let Some(unit) = rule.ignore.unit(cgroup) {
+        let unit = crate::text::escape(unit.as_bytes());
+        return Some(Judgement::of_cgroup(Reason::Ignored, format!("unit {unit}")));
+    }
+    let comm = candidate.subject.comm;
+    if rule.ignore.comm(comm) {
+        return Some(Judgement::shown_by(Reason::Ignored, format!("comm {comm}")));
+    }
+    let exe = candidate.exe.filter(|exe| rule.ignore.exe(exe))?;
+    Some(Judgement::shown_by(Reason::Ignored, format!("exe {exe}")))
+}
+
+/// A child of a service manager in a service is what the manager knows the service by: moved away, it would be lost to
+/// it. A process that is orphaned in a service is the manager's child, too, and is left alone as well, to be safe.
+fn main_pid(candidate: &Candidate<'_>, cgroup: &CgroupPath) -> Option<Judgement> {
+    let unit = cgroup.names().filter(|name| is_unit(name)).last()?;
+    let parent = candidate.ancestors.first()?;
+    let by_manager = parent.key.pid == 1 || parent.comm.as_bytes() == b"systemd";
+    let evidence = || format!("of {}", crate::text::escape(unit.as_bytes()));
+    (unit.ends_with(".service") && by_manager).then(|| Judgement::shown_by(Reason::MainPid, evidence()))
+}
+
+fn is_unit(name: &str) -> bool {
+    [".service", ".scope", ".slice"].iter().any(|ending| name.ends_with(ending))
+}
+
+/// The first process of the `su` session that a process belongs to: the farthest ancestor in an unbroken line of its
+/// own uid.
+pub fn session_leader(subject: &Subject, ancestors: &[Forebear]) -> ProcessKey {
+    let own = ancestors.iter().take_while(|ancestor| ancestor.uid == subject.uid);
+    own.last().map_or(subject.key(), |ancestor| ancestor.key)
+}
+
+/// Its lineage up to the process of another uid that made the session's first one: the `su`.
+pub fn lineage_to_su<'a>(subject: &Subject, ancestors: &'a [Forebear]) -> &'a [Forebear] {
+    let own = ancestors.iter().take_while(|ancestor| ancestor.uid == subject.uid).count();
+    &ancestors[..ancestors.len().min(own + 1)]
+}
+
+#[cfg(test)]
+mod tests;

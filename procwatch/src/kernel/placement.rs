@@ -1,0 +1,65 @@
+//! What the agent tells the programs of placement.
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData, MapError},
+};
+use procwatch_common::place::{Leave, PlaceCell, SettledKey};
+
+use super::{KernelError, object::typed};
+use crate::{config::Owner, event::ProcessKey};
+
+/// The maps of placement.
+pub struct PlacementMaps {
+    uids: HashMap<MapData, u32, PlaceCell>,
+    gids: HashMap<MapData, u32, PlaceCell>,
+    left_cgroups: HashMap<MapData, u64, u32>,
+    settled: HashMap<MapData, SettledKey, u32>,
+}
+
+impl PlacementMaps {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+        Ok(Self {
+            uids: typed(ebpf, "PLACE_UIDS")?,
+            gids: typed(ebpf, "PLACE_GIDS")?,
+            left_cgroups: typed(ebpf, "LEFT_CGROUPS")?,
+            settled: typed(ebpf, "SETTLED")?,
+        })
+    }
+
+    /// Says where the processes of `owner` belong, in place of what was said before.
+    ///
+    /// # Errors
+    /// When the map is full.
+    pub fn set_rule(&mut self, owner: Owner, cell: PlaceCell) -> Result<(), KernelError> {
+        let (map, name, id) = match owner {
+            Owner::Uid(uid) => (&mut self.uids, "PLACE_UIDS", uid),
+            Owner::Gid(gid) => (&mut self.gids, "PLACE_GIDS", gid),
+        };
+        map.insert(id, cell, 0).map_err(named(name))
+    }
+
+    /// The processes in this cgroup are left alone; the programs ask no more.
+    ///
+    /// # Errors
+    /// When the kernel refuses the write.
+    pub fn leave_cgroup(&mut self, cgroup_id: u64, why: Leave) -> Result<(), KernelError> {
+        self.left_cgroups.insert(cgroup_id, why as u32, 0).map_err(named("LEFT_CGROUPS"))
+    }
+
+    /// This process is left alone; an exec of it that is held goes on.
+    ///
+    /// # Errors
+    /// When the kernel refuses the write.
+    pub fn leave_process(&mut self, process: ProcessKey, why: Leave) -> Result<(), KernelError> {
+        self.settled.insert(key(process), why as u32, 0).map_err(named("SETTLED"))
+    }
+}
+
+const fn key(process: ProcessKey) -> SettledKey {
+    SettledKey { start_ns: process.start.0, tgid: process.pid, pad: 0 }
+}
+
+fn named(name: &'static str) -> impl FnOnce(MapError) -> KernelError {
+    move |source| KernelError::Map { name, source }
+}
