@@ -7,7 +7,9 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use crate::{Started, compiled_static, for_everyone, until};
+use tempfile::TempDir;
+
+use crate::{Agent, Started, compiled_static, for_everyone, until};
 
 /// The uid of the user whose processes have a slice of their own.
 pub const AIMGR: u32 = 1003;
@@ -15,9 +17,29 @@ pub const AIMGR: u32 = 1003;
 /// The slice of that user.
 pub const SLICE: &str = "/user.slice/user-1003.slice";
 
+/// The configuration that is shipped for a machine such as the guest.
+pub const SHIPPED: &str = include_str!("../../procwatch/examples/aimgr.toml");
+
 /// What a shell does that a test wants to look at: says its pid, and lives until a line or the end of its input comes.
 /// The pid is what this mount of /proc calls it, even in a pid namespace of its own.
 pub const SHELL: &str = "read pid rest </proc/self/stat; echo in $pid; read line";
+
+/// What an agent in a guest needs for as long as it runs.
+#[derive(Debug)]
+pub struct Surroundings {
+    _config: TempDir,
+    _slice: Unit,
+}
+
+/// The agent with this configuration, carrying out what it decides.
+pub fn enforcing(config: &str) -> (Surroundings, Agent) {
+    let slice = keep_slice();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("procwatch.toml");
+    fs::write(&file, config).unwrap();
+    let agent = Agent::run(&["--config", file.to_str().unwrap(), "--mode", "enforce"]);
+    (Surroundings { _config: folder, _slice: slice }, agent)
+}
 
 /// A command in a fresh login session of `user`, as a terminal gives one, with its input and output in our hand.
 pub fn session(user: &str, argv: &[&str]) -> Started {

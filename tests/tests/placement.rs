@@ -262,5 +262,8 @@ fn the_leaf_goes_with_the_agent_unless_somebody_lives_there() {
     until("an empty leaf", || scene.sandbox.inhabitants(&leaf).is_empty().then_some(()));
     agent.finish();
     assert!(!scene.sandbox.folder(&leaf).exists());
-    assert!(scene.sandbox.folder("target/procwatch").exists(), "not empty: the first agent's leaf is not ours");
+    assert!(
+        scene.sandbox.folder("target/procwatch").exists(),
+        "not empty: the first agent's leaf is not ours"
+    );
 }

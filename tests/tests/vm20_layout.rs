@@ -4,13 +4,10 @@
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _};
 
 use procwatch_tests::{
-    Agent, Started,
-    guest::{AIMGR, done, processes_of, session},
+    Started,
+    guest::{AIMGR, SHIPPED, done, enforcing, processes_of, session},
     needs, text, until,
 };
-
-/// The configuration that is shipped for such a machine.
-const SHIPPED: &str = include_str!("../../procwatch/examples/aimgr.toml");
 
 /// A Python program with worker processes and threads.
 const TEST_RUN: &str = include_str!("../programs/testrun.py");
@@ -61,15 +58,6 @@ fn busy() -> Vec<u64> {
     cpus.map(|line| line.split(' ').nth(1).unwrap().parse().unwrap()).collect()
 }
 
-/// The agent with the shipped configuration, carrying out what it decides.
-fn enforcing() -> (tempfile::TempDir, Agent) {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("procwatch.toml");
-    fs::write(&config, SHIPPED).unwrap();
-    let agent = Agent::run(&["--config", config.to_str().unwrap(), "--mode", "enforce"]);
-    (folder, agent)
-}
-
 fn end(mut run: Started) {
     run.say("end");
     assert!(run.end().success());
@@ -80,7 +68,7 @@ fn end(mut run: Started) {
 fn a_test_run_started_by_su_stays_on_its_cpus() {
     needs!(Vm);
     lay_out();
-    let (_folder, agent) = enforcing();
+    let (_surroundings, agent) = enforcing(SHIPPED);
     let command = format!("exec python3 {} {WORKERS} {THREADS}", test_run());
     let mut run = session("desk", &["su", "aimgr", "-c", &command]);
     assert_eq!(run.hear(), "ready");
@@ -107,7 +95,7 @@ fn a_test_run_started_by_su_stays_on_its_cpus() {
 fn an_affinity_from_before_does_not_outlive_the_move() {
     needs!(Vm);
     lay_out();
-    let (_folder, agent) = enforcing();
+    let (_surroundings, agent) = enforcing(SHIPPED);
     let command = format!("exec python3 {} 2 2", test_run());
     let mut run = session("desk", &["taskset", "--cpu-list", "3", "su", "aimgr", "-c", &command]);
     assert_eq!(run.hear(), "ready");

@@ -10,24 +10,23 @@ use nix::{
 use procwatch_tests::{
     Agent, Started,
     guest::{
-        AIMGR, SHELL, SLICE, cgroup_of, done, folder, is_inside, keep_slice, pid_of, processes_of, session,
+        AIMGR, SHELL, SLICE, Surroundings, cgroup_of, done, enforcing, folder, is_inside, pid_of,
+        processes_of, session,
     },
     needs, number, text, until,
 };
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// A rule with this time to hold.
-fn enforcing(hold: &str) -> (TempDir, Agent) {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("procwatch.toml");
-    let rule = format!(
-        "mode = \"enforce\"\n[[place]]\nuser = \"aimgr\"\nslice = \"user-1003.slice\"\nfrom = [\"user.slice\"]\n\
-         hold = {hold}\n"
-    );
-    fs::write(&config, rule).unwrap();
-    let agent = Agent::run(&["--config", config.to_str().unwrap()]);
-    (folder, agent)
+/// The agent with a rule that holds this long.
+fn holding(hold: &str) -> (Surroundings, Agent) {
+    enforcing(&format!(
+        "[[place]]
+user = \"aimgr\"
+slice = \"user-1003.slice\"
+from = [\"user.slice\"]
+hold = \"{hold}\"
+"
+    ))
 }
 
 fn su() -> Started {
@@ -62,7 +61,7 @@ fn becoming() -> u32 {
 #[test]
 fn an_agent_that_is_killed_while_it_holds_lets_go() {
     needs!(Vm, Lsm);
-    let (_folder, mut agent) = enforcing("\"20s\"");
+    let (_surroundings, mut agent) = holding("20s");
     agent.signal(Signal::SIGSTOP);
     let begun = Instant::now();
     let mut shell = su();
@@ -75,7 +74,7 @@ fn an_agent_that_is_killed_while_it_holds_lets_go() {
     assert_eq!(ended.status.signal(), Some(Signal::SIGKILL as i32));
     assert!(!is_inside(&cgroup_of(pid).unwrap()), "nobody was there to move it");
     // The next agent finds it.
-    let (_folder, next) = enforcing("\"250ms\"");
+    let (_surroundings, next) = holding("250ms");
     moved(&next, pid);
     end(shell);
     next.finish();
@@ -84,7 +83,7 @@ fn an_agent_that_is_killed_while_it_holds_lets_go() {
 #[test]
 fn an_agent_that_does_not_answer_costs_the_time_of_the_rule() {
     needs!(Vm, Lsm);
-    let (_folder, agent) = enforcing("\"250ms\"");
+    let (_surroundings, agent) = holding("250ms");
     agent.signal(Signal::SIGSTOP);
     let mut shell = su();
     let pid = pid_of(&mut shell);
@@ -102,14 +101,14 @@ fn an_agent_that_does_not_answer_costs_the_time_of_the_rule() {
 #[test]
 fn sessions_outlive_the_agent_and_the_next_one_goes_on() {
     needs!(Vm);
-    let (_folder, mut agent) = enforcing("\"250ms\"");
+    let (_surroundings, mut agent) = holding("250ms");
     let mut first = su();
     let pid = pid_of(&mut first);
     let leaf = moved(&agent, pid);
     agent.signal(Signal::SIGKILL);
     agent.wait();
     assert_eq!(cgroup_of(pid).as_ref(), Some(&leaf));
-    let (_folder, next) = enforcing("\"250ms\"");
+    let (_surroundings, next) = holding("250ms");
     let mut second = su();
     let second_pid = pid_of(&mut second);
     moved(&next, second_pid);
@@ -122,7 +121,7 @@ fn sessions_outlive_the_agent_and_the_next_one_goes_on() {
 #[test]
 fn a_slice_that_is_stopped_under_us_is_made_again() {
     needs!(Vm);
-    let (_folder, agent) = enforcing("\"250ms\"");
+    let (_surroundings, agent) = holding("250ms");
     let mut first = su();
     let pid = pid_of(&mut first);
     moved(&agent, pid);
@@ -144,10 +143,9 @@ fn a_slice_that_is_stopped_under_us_is_made_again() {
 #[test]
 fn a_slice_with_domain_controllers_takes_sessions_in() {
     needs!(Vm);
-    let _slice = keep_slice();
+    let (_surroundings, agent) = holding("250ms");
     // From now on the slice itself refuses processes: EBUSY.
     fs::write(folder(SLICE).join("cgroup.subtree_control"), "+memory").unwrap();
-    let (_folder, agent) = enforcing("\"250ms\"");
     let mut shell = su();
     let pid = pid_of(&mut shell);
     moved(&agent, pid);
@@ -158,8 +156,7 @@ fn a_slice_with_domain_controllers_takes_sessions_in() {
 #[test]
 fn a_slice_that_was_made_threaded_is_told_and_the_session_goes_on() {
     needs!(Vm);
-    let slice = keep_slice();
-    let (_folder, agent) = enforcing("\"250ms\"");
+    let (_surroundings, agent) = holding("250ms");
     // The habit that spoils a slice: a shell's pid written into it.
     let mut intruder = procwatch_tests::start("cat", &[""; 0]);
     let procs = folder(SLICE).join("cgroup.procs");
@@ -185,5 +182,4 @@ fn a_slice_that_was_made_threaded_is_told_and_the_session_goes_on() {
     moved(&agent, next_pid);
     end(next);
     agent.finish();
-    drop(slice);
 }

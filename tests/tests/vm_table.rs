@@ -9,23 +9,12 @@ use std::{
 
 use procwatch_tests::{
     Agent, Ended, Started,
-    guest::{AIMGR, SHELL, Unit, cgroup_of, done, is_inside, keep_slice, pid_of, program_for_all, session},
+    guest::{
+        AIMGR, SHELL, SHIPPED, Unit, cgroup_of, done, enforcing, is_inside, pid_of, program_for_all, session,
+    },
     has_bpf_lsm, needs, number, of_kind, text, until,
 };
 use serde_json::Value;
-use tempfile::TempDir;
-
-/// The configuration that is shipped for such a machine.
-const SHIPPED: &str = include_str!("../../procwatch/examples/aimgr.toml");
-
-/// The agent with the shipped configuration, carrying out what it decides.
-fn enforcing() -> (TempDir, Agent) {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("procwatch.toml");
-    fs::write(&config, SHIPPED).unwrap();
-    let agent = Agent::run(&["--config", config.to_str().unwrap(), "--mode", "enforce"]);
-    (folder, agent)
-}
 
 /// Writes a row of the table.
 fn row(case: &str, place: &str, reason: &str) {
@@ -80,7 +69,7 @@ const WAYS: [(&str, &str, &[&str], &str); 8] = [
 #[test]
 fn whoever_becomes_aimgr_in_a_session_is_moved() {
     needs!(Vm);
-    let (_folder, agent) = enforcing();
+    let (_surroundings, agent) = enforcing(SHIPPED);
     let mut pids = Vec::new();
     for (case, user, argv, script) in WAYS {
         let mut shell = session(user, argv);
@@ -107,7 +96,7 @@ fn whoever_becomes_aimgr_in_a_session_is_moved() {
 #[test]
 fn fifty_children_of_the_first_millisecond_are_inside() {
     needs!(Vm);
-    let (_folder, agent) = enforcing();
+    let (_surroundings, agent) = enforcing(SHIPPED);
     let mut shell = session("desk", &["su", "aimgr", "-c", &format!("{} 50 1000", program_for_all("burst"))]);
     let lines = shell.hear_all();
     shell.end();
@@ -132,7 +121,7 @@ fn fifty_children_of_the_first_millisecond_are_inside() {
 #[test]
 fn aimgr_in_desk_in_aimgr_is_moved_once() {
     needs!(Vm);
-    let (_folder, agent) = enforcing();
+    let (_surroundings, agent) = enforcing(SHIPPED);
     let inner =
         format!("su desk -c \"{}\"", "sh -c 'read pid rest </proc/self/stat; echo in $pid; su aimgr'");
     let mut shell = session("desk", &["su", "aimgr", "-c", &inner.replace('$', "\\$")]);
@@ -234,7 +223,7 @@ fn shell(user: &str, argv: &[&str]) -> (Started, u32) {
 #[test]
 fn whoever_is_no_su_is_left_alone() {
     needs!(Vm);
-    let (_folder, agent) = enforcing();
+    let (_surroundings, agent) = enforcing(SHIPPED);
     let here = |case, pid, reason| Bystander::new(case, pid, reason);
     let keep = ["sh", "-c", "sleep 600 & exec sleep 600"];
     let units = [
@@ -325,8 +314,7 @@ fn number_or_zero(value: &Value) -> u64 {
 #[test]
 fn a_login_of_aimgr_and_an_su_do_not_disturb_each_other() {
     needs!(Vm);
-    let _slice = keep_slice();
-    let (_folder, agent) = enforcing();
+    let (_surroundings, agent) = enforcing(SHIPPED);
     let (mut su, pid) = shell("desk", &["su", "aimgr", "-c", SHELL]);
     let leaf = moved(&agent, pid);
     // After the leaf was made: a slice that was spoilt by a move lets nobody in any more.

@@ -2,15 +2,10 @@
 //! moved and its children are looked for, and how long they were outside is told.
 
 use procwatch_tests::{
-    Agent,
-    guest::{is_inside, program_for_all, session},
+    guest::{SHIPPED, enforcing, is_inside, program_for_all, session},
     has_bpf_lsm, needs, number, of_kind, refusal, text,
 };
 use serde_json::Value;
-
-/// The configuration that is shipped, without its comments.
-const CONFIG: &str =
-    "mode = \"enforce\"\n[[place]]\nuser = \"aimgr\"\nslice = \"user-1003.slice\"\nfrom = [\"user.slice\"]\n";
 
 /// Sessions, and children of each.
 const SESSIONS: usize = 10;
@@ -30,10 +25,7 @@ fn check_says_what_is_missing() {
 #[test]
 fn all_sessions_end_inside_and_their_time_outside_is_told() {
     needs!(Vm);
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("procwatch.toml");
-    std::fs::write(&config, CONFIG).unwrap();
-    let agent = Agent::run(&["--config", config.to_str().unwrap()]);
+    let (_surroundings, agent) = enforcing(SHIPPED);
     let command = format!("{} {CHILDREN} 1000", program_for_all("burst"));
     for _ in 0..SESSIONS {
         let mut shell = session("desk", &["su", "aimgr", "-c", &command]);
