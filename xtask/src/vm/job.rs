@@ -21,6 +21,8 @@ pub(crate) struct Job {
     pub(crate) cpus: u32,
     /// More words for its kernel's command line.
     pub(crate) kernel_options: &'static str,
+    /// Whether what it writes is shown as it comes.
+    pub(crate) shown: bool,
     /// How long the command may take.
     pub(crate) timeout: Duration,
 }
@@ -77,6 +79,7 @@ mod tests {
             command: "#!/bin/true\n".to_owned(),
             cpus: 1,
             kernel_options: "",
+            shown: false,
             timeout: Duration::from_secs(7),
         };
         job.pack(&path).unwrap();

@@ -121,7 +121,11 @@ impl<'a> Machine<'a> {
             .args(port(&run.path("exit"), "exit"));
         let boot = (BOOT + BOOT_OF_CPU * job.cpus) * self.accelerator.slowness();
         let child = start(&mut qemu)?;
-        let ended = run.wait(child, boot + job.timeout, &mut io::stdout())?;
+        let ended = {
+            let (mut shown, mut unshown) = (io::stdout(), io::sink());
+            let listener: &mut dyn io::Write = if job.shown { &mut shown } else { &mut unshown };
+            run.wait(child, boot + job.timeout, listener)?
+        };
         let output = run.read("output");
         let tail = run.console_tail();
         if let Ok(exit_code) = run.read("exit").trim().parse() {
@@ -210,7 +214,7 @@ impl Run {
         &self,
         mut child: Child,
         timeout: Duration,
-        listener: &mut impl io::Write,
+        listener: &mut dyn io::Write,
     ) -> Result<Option<ExitStatus>> {
         let deadline = Instant::now() + timeout;
         let mut output = None;

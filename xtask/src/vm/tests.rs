@@ -68,6 +68,7 @@ fn job(guest: &Guest, programs: &[&TestProgram], luggage: &Luggage, filter: Opti
         command: RUN.to_owned(),
         cpus: guest.cpus.unwrap_or(cpus),
         kernel_options: guest.kernel_options,
+        shown: true,
         timeout: guest.timeout,
     }
 }

@@ -75,6 +75,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         missing: Vec::new(),
     };
     for &mover in &options.movers {
+        eprintln!("bench: {}, {} sessions", mover.name(), options.sessions);
         let job = options.job(mover, &agent, &burst.1)?;
         match lab.run(&kernel, &job).and_then(|report| read(&report)) {
             Ok(measured) => comparison.movers.push(measured),
@@ -123,6 +124,7 @@ impl Options {
             ),
             cpus: self.cpus,
             kernel_options: mover.kernel_options(),
+            shown: false,
             timeout: BESIDES + PER_SESSION * self.sessions,
         })
     }
