@@ -1,19 +1,16 @@
 //! What goes wrong while processes are placed: an agent that dies or does not answer, a slice that is gone or spoilt.
 //! Nobody is killed, nobody waits for ever, and what happened is told.
 
-use std::{fs, os::unix::process::ExitStatusExt as _, time::Instant};
+use std::{fs, io::ErrorKind, os::unix::process::ExitStatusExt as _, time::Instant};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use procwatch_tests::{
     Agent, Started,
     guest::{
         AIMGR, SHELL, SLICE, Surroundings, cgroup_of, done, enforcing, folder, is_inside, pid_of,
         processes_of, session,
     },
-    needs, number, text, until,
+    needs, number, start, text, until,
 };
 use serde_json::Value;
 
@@ -61,14 +58,14 @@ fn becoming() -> u32 {
 #[test]
 fn an_agent_that_is_killed_while_it_holds_lets_go() {
     needs!(Vm, Lsm);
-    let (_surroundings, mut agent) = holding("20s");
+    let (_surroundings, mut agent) = holding("10s");
     agent.signal(Signal::SIGSTOP);
     let begun = Instant::now();
     let mut shell = su();
     let held = becoming();
     agent.signal(Signal::SIGKILL);
     let pid = pid_of(&mut shell);
-    assert!(begun.elapsed().as_secs() < 20, "the kernel program saw the agent's end");
+    assert!(begun.elapsed().as_secs() < 10, "the kernel program saw the agent's end");
     assert_eq!(pid, held, "nobody was killed");
     let ended = agent.wait();
     assert_eq!(ended.status.signal(), Some(Signal::SIGKILL as i32));
@@ -154,16 +151,28 @@ fn a_slice_with_domain_controllers_takes_sessions_in() {
 }
 
 #[test]
+fn a_slice_that_is_in_use_refuses_a_bare_shell() {
+    needs!(Vm);
+    let (_surroundings, agent) = holding("250ms");
+    fs::write(folder(SLICE).join("cgroup.subtree_control"), "+pids").unwrap();
+    // What people write into it by hand would spoil it, and does while it is empty.
+    let intruder = start("cat", &[""; 0]);
+    let refused = fs::write(folder(SLICE).join("cgroup.procs"), intruder.pid().to_string()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ResourceBusy, "{refused}");
+    agent.finish();
+}
+
+#[test]
 fn a_slice_that_was_made_threaded_is_told_and_the_session_goes_on() {
     needs!(Vm);
     let (_surroundings, agent) = holding("250ms");
-    // The habit that spoils a slice: a shell's pid written into it.
-    let mut intruder = procwatch_tests::start("cat", &[""; 0]);
-    let procs = folder(SLICE).join("cgroup.procs");
-    let controllers = folder(SLICE).join("cgroup.subtree_control");
-    // Domain controllers would refuse it.
-    fs::write(&controllers, "-memory -io").unwrap();
-    fs::write(&procs, intruder.pid().to_string()).unwrap();
+    done("systemctl", &["stop", "user-1003.slice"]);
+    until("the slice is gone", || (!folder(SLICE).exists()).then_some(()));
+    // The habit that spoils a slice: it is made by hand, and a shell's pid is written into it.
+    fs::create_dir(folder(SLICE)).unwrap();
+    fs::write(folder(SLICE).join("cgroup.subtree_control"), "+pids").unwrap();
+    let mut intruder = start("cat", &[""; 0]);
+    fs::write(folder(SLICE).join("cgroup.procs"), intruder.pid().to_string()).unwrap();
     let kind = fs::read_to_string(folder(SLICE).join("cgroup.type")).unwrap();
     assert_eq!(kind.trim(), "domain threaded");
 
@@ -175,8 +184,7 @@ fn a_slice_that_was_made_threaded_is_told_and_the_session_goes_on() {
     assert!(!is_inside(&cgroup_of(pid).unwrap()), "it is as it was");
     end(shell);
 
-    kill(Pid::from_raw(intruder.pid() as i32), Signal::SIGKILL).unwrap();
-    intruder.end();
+    assert!(intruder.end().success());
     let mut next = su();
     let next_pid = pid_of(&mut next);
     moved(&agent, next_pid);
