@@ -10,7 +10,7 @@ use procwatch_tests::{
         AIMGR, SHELL, SLICE, Surroundings, cgroup_of, done, enforcing, folder, is_inside, pid_of,
         processes_of, session,
     },
-    needs, number, start, text, until,
+    has_bpf_lsm, needs, number, start, text, until,
 };
 use serde_json::Value;
 
@@ -113,6 +113,26 @@ fn sessions_outlive_the_agent_and_the_next_one_goes_on() {
     end(first);
     end(second);
     next.finish();
+}
+
+#[test]
+fn an_agent_may_die_at_any_step() {
+    needs!(Vm);
+    for step in ["decision", "outcome", "hold"] {
+        let (_surroundings, mut agent) = holding("1s");
+        let mut shell = su();
+        if step != "hold" || has_bpf_lsm() {
+            agent.wait_for(step, |record| record["kind"] == step);
+        }
+        agent.signal(Signal::SIGKILL);
+        let pid = pid_of(&mut shell);
+        agent.wait();
+        // Wherever the dead one left it, the next one has it inside.
+        let (_surroundings, next) = holding("1s");
+        until("it is inside", || is_inside(&cgroup_of(pid).expect("it lives")).then_some(()));
+        end(shell);
+        next.finish();
+    }
 }
 
 #[test]
