@@ -15,7 +15,7 @@ use procwatch_common::{
 
 use crate::{
     emit, filter,
-    kernel::{Task, Ids, uids_of},
+    kernel::{Ids, Task, uids_of},
     maps::{CHANGING, UIDS, control},
     place, subject,
 };

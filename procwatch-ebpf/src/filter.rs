@@ -7,7 +7,7 @@ use procwatch_common::{
 };
 
 use crate::{
-    kernel::{self, Task, Ids},
+    kernel::{self, Ids, Task},
     maps::{FILTER_COMMS, FILTER_PIDS, FILTER_UIDS, is_agent},
 };
 

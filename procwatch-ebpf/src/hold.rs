@@ -138,4 +138,3 @@ pub(crate) fn agent_may_have_ended(task: Task) {
         unsafe { (*control).hold = 0 };
     }
 }
-

@@ -5,7 +5,7 @@ use procwatch_common::wire::{COMM_LEN, Header, Kind};
 
 use crate::{
     emit,
-    kernel::{Task, Ids},
+    kernel::{Ids, Task},
 };
 
 /// Describes `task` as it is now. `seq` and `cpu` are left to [`emit`].

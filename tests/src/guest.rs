@@ -125,7 +125,7 @@ impl Unit {
 impl Drop for Unit {
     fn drop(&mut self) {
         // What has ended already is well, too.
-        let _ = Command::new("systemctl").args(["stop", &self.name]).status();
+        let _ = Command::new("systemctl").args(["stop", &self.name]).stderr(Stdio::null()).status();
     }
 }
 

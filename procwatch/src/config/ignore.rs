@@ -86,7 +86,8 @@ fn read_patterns(
                 None
             }
             Err(error) => {
-                let what = format!("{} is no pattern: {}; right is e.g. {}", quote(text), error.msg, quote(example));
+                let what =
+                    format!("{} is no pattern: {}; right is e.g. {}", quote(text), error.msg, quote(example));
                 reader.bad(&entry.span(), &field, what);
                 None
             }
@@ -104,7 +105,8 @@ mod tests {
     #[test]
     fn patterns_fit_units_names_and_programs() {
         let patterns = |text: &str| vec![Pattern::new(text).unwrap()];
-        let ignore = Ignore { units: patterns("b*.scope"), comms: patterns("back?p"), exes: patterns("/opt/*") };
+        let ignore =
+            Ignore { units: patterns("b*.scope"), comms: patterns("back?p"), exes: patterns("/opt/*") };
         let path = |text: &str| CgroupPath::parse(text).unwrap();
         assert_eq!(ignore.unit(&path("/user.slice/b-1.scope/x")), Some("b-1.scope"));
         assert_eq!(ignore.unit(&path("/user.slice/ab.scope")), None);

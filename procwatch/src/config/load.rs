@@ -102,7 +102,11 @@ fn second_rule(rule: &PlaceRule, earlier: &PlaceRule) -> Problem {
     Problem {
         at: rule.location.clone(),
         field: field.to_owned(),
-        what: format!("a second rule for {}; the first is at {}, keep one", rule.owner.shown(), earlier.location),
+        what: format!(
+            "a second rule for {}; the first is at {}, keep one",
+            rule.owner.shown(),
+            earlier.location
+        ),
     }
 }
 
@@ -195,7 +199,10 @@ mod tests {
         ]);
         let config = load_from(folder.path(), &Nobody).unwrap();
         assert_eq!((config.mode, config.levels), (Mode::Observe, vec![50]));
-        assert_eq!(config.place.iter().map(|rule| rule.owner).collect::<Vec<_>>(), [Owner::Uid(1), Owner::Uid(2)]);
+        assert_eq!(
+            config.place.iter().map(|rule| rule.owner).collect::<Vec<_>>(),
+            [Owner::Uid(1), Owner::Uid(2)]
+        );
         assert_eq!(config.files.len(), 3);
         assert!(default_files_exist(folder.path()));
     }

@@ -28,7 +28,9 @@ pub(super) fn read_places(
         return Vec::new();
     }
     let numbered = tables.into_iter().zip(1..);
-    numbered.filter_map(|((span, table), number)| read_place(reader, &span, table, number, accounts)).collect()
+    numbered
+        .filter_map(|((span, table), number)| read_place(reader, &span, table, number, accounts))
+        .collect()
 }
 
 fn read_place(
@@ -77,7 +79,8 @@ fn read_hold(reader: &mut Reader<'_>, table: &DeTable<'_>, name: &str) -> Option
     match duration::parse(text) {
         Ok(hold) if hold <= MAX_HOLD => Some(Some(hold)),
         _ => {
-            let what = format!("{} is no time from 1ms to 10s; right is e.g. \"250ms\", or false", quote(text));
+            let what =
+                format!("{} is no time from 1ms to 10s; right is e.g. \"250ms\", or false", quote(text));
             reader.bad(&value.span(), &field, what);
             None
         }

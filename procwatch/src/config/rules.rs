@@ -53,8 +53,11 @@ impl Layer {
             let near = token.map(|token| format!(", at {}", quote(token))).unwrap_or_default();
             reader.bad(&span, "", format!("not TOML: {}{near}", escape(error.message().as_bytes())));
         }
-        let layer =
-            if errors.is_empty() { read_root(&mut reader, root.get_ref(), accounts) } else { Self::default() };
+        let layer = if errors.is_empty() {
+            read_root(&mut reader, root.get_ref(), accounts)
+        } else {
+            Self::default()
+        };
         let problems = reader.finish();
         if problems.is_empty() { Ok(layer) } else { Err(problems) }
     }

@@ -15,7 +15,9 @@ pub(super) fn read(mut file: File) -> std::io::Result<Vec<Pictured>> {
     file.read_to_end(&mut bytes)?;
     let entries = bytes.chunks_exact(size_of::<PictureEntry>());
     if entries.remainder().is_empty() {
-        Ok(entries.map(|entry| Pictured::from(&bytemuck::pod_read_unaligned::<PictureEntry>(entry))).collect())
+        Ok(entries
+            .map(|entry| Pictured::from(&bytemuck::pod_read_unaligned::<PictureEntry>(entry)))
+            .collect())
     } else {
         Err(std::io::Error::other("the task iterator ended within an entry"))
     }

@@ -101,7 +101,10 @@ mod tests {
         }
         let Quantiles { count, p50_ns, p99_ns, max_ns } = times.quantiles();
         let near = |ns: u64, ms: u64| ns.abs_diff(ms * 1_000_000) * 100 <= ms * 1_000_000;
-        assert!(count == 100 && near(p50_ns, 50) && near(p99_ns, 99) && near(max_ns, 100), "{p50_ns} {p99_ns}");
+        assert!(
+            count == 100 && near(p50_ns, 50) && near(p99_ns, 99) && near(max_ns, 100),
+            "{p50_ns} {p99_ns}"
+        );
     }
 
     #[test]

@@ -70,7 +70,9 @@ pub(crate) fn delegated(mount: &std::path::Path, cgroup: &CgroupPath) -> Option<
     let is_delegated = |path: &CgroupPath| {
         let folder = mount.join(path.relative());
         let mut value = [0; 2];
-        DELEGATED.iter().any(|name| getxattr(&folder, *name, &mut value).is_ok_and(|len| value[..len] == *b"1"))
+        DELEGATED
+            .iter()
+            .any(|name| getxattr(&folder, *name, &mut value).is_ok_and(|len| value[..len] == *b"1"))
     };
     let is_managers = |path: &CgroupPath| {
         path.names().last().is_some_and(|name| name.starts_with("user@") && name.ends_with(".service"))

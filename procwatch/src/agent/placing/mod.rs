@@ -25,7 +25,8 @@ use crate::{
     inspect::Identity,
     kernel::{Kernel, RingReader},
     record::{
-        self, Action, Ancestor, Body, Decision, HealthTopic, Mode, Outcome, Reason, Result as Outcoming, Verdict,
+        self, Action, Ancestor, Body, Decision, HealthTopic, Mode, Outcome, Reason, Result as Outcoming,
+        Verdict,
     },
     text::Text,
 };
@@ -319,9 +320,11 @@ const fn settled_as(reason: Reason) -> Option<Leave> {
         Reason::MainPid => Leave::MainPid,
         Reason::NotInFrom => Leave::NotInFrom,
         Reason::OutsideSlice => Leave::Stray,
-        Reason::Protected | Reason::KernelThread | Reason::RootParent | Reason::OtherUser | Reason::ForAMoment => {
-            Leave::Protected
-        }
+        Reason::Protected
+        | Reason::KernelThread
+        | Reason::RootParent
+        | Reason::OtherUser
+        | Reason::ForAMoment => Leave::Protected,
     })
 }
 

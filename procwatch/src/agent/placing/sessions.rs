@@ -50,7 +50,8 @@ mod tests {
     #[test]
     fn a_child_joins_the_session_of_its_nearest_known_ancestor() {
         let mut sessions = Sessions::default();
-        let (child, line) = (samples::subject(9, 1003), [forebear(8, 1003), forebear(7, 1003), forebear(6, 0)]);
+        let (child, line) =
+            (samples::subject(9, 1003), [forebear(8, 1003), forebear(7, 1003), forebear(6, 0)]);
         let alone = sessions.of(&child, &line);
         assert_eq!(alone, SessionName::of(forebear(7, 1003).key));
         let other = SessionName::of(ProcessKey { pid: 1, start: BootTime(5) });

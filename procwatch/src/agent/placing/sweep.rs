@@ -94,12 +94,15 @@ impl Placer {
                 continue;
             };
             let written = &self.rules[rule].written;
-            if cgroup.is_within(written.slice.path()) || !written.from.iter().any(|it| cgroup.is_within(it.path()))
+            if cgroup.is_within(written.slice.path())
+                || !written.from.iter().any(|it| cgroup.is_within(it.path()))
             {
                 continue;
             }
-            let provenance =
-                Provenance { ancestors: tree.ancestors(&process.subject), ..inspect::provenance(process.subject.key()) };
+            let provenance = Provenance {
+                ancestors: tree.ancestors(&process.subject),
+                ..inspect::provenance(process.subject.key())
+            };
             let place = Place {
                 time,
                 subject: process.subject.clone(),
@@ -138,8 +141,7 @@ impl Placer {
         match self.rules[rule].written.owner {
             Owner::Uid(owner) => (uid, euid) == (owner, owner),
             Owner::Gid(owner) => {
-                let has_own_rule =
-                    || self.rules.iter().any(|rule| rule.written.owner == Owner::Uid(uid));
+                let has_own_rule = || self.rules.iter().any(|rule| rule.written.owner == Owner::Uid(uid));
                 (process.gid, process.egid) == (owner, owner) && uid == euid && uid != 0 && !has_own_rule()
             }
         }

@@ -89,7 +89,10 @@ fn who_it_is_comes_before_where_it_is() {
     assert_eq!(of(&first).reason, Reason::Protected);
     assert_eq!(of(&subject(std::process::id(), 1003)).reason, Reason::Protected);
     let judged = of(&borrower);
-    assert_eq!((judged.reason, judged.evidence.unwrap().as_str()), (Reason::ForAMoment, "real uid 0, effective uid 1003"));
+    assert_eq!(
+        (judged.reason, judged.evidence.unwrap().as_str()),
+        (Reason::ForAMoment, "real uid 0, effective uid 1003")
+    );
 }
 
 #[test]
@@ -133,7 +136,8 @@ fn ignore_rules_do_what_they_say() {
         exe: Some(&exe),
         ancestors: &[],
     };
-    let ignoring = |text| PlaceRule { ignore: Ignore { exes: patterns(text), ..Ignore::default() }, ..rule() };
+    let ignoring =
+        |text| PlaceRule { ignore: Ignore { exes: patterns(text), ..Ignore::default() }, ..rule() };
     assert_eq!(judge(&ignoring("/opt/*"), &candidate).reason, Reason::Ignored);
     assert_eq!(judge(&ignoring("/opt"), &candidate).reason, Reason::OutsideSlice);
 }
@@ -164,7 +168,12 @@ fn a_managers_child_in_a_service_is_its_main_process() {
 #[test]
 fn a_session_begins_with_the_last_one_of_the_uid() {
     let subject = subject(500, 1003);
-    let line = [forebear(450, 1003, "bash"), forebear(440, 1003, "bash"), forebear(400, 0, "su"), forebear(300, 1000, "bash")];
+    let line = [
+        forebear(450, 1003, "bash"),
+        forebear(440, 1003, "bash"),
+        forebear(400, 0, "su"),
+        forebear(300, 1000, "bash"),
+    ];
     assert_eq!(session_leader(&subject, &line).pid, 440);
     assert_eq!(lineage_to_su(&subject, &line).len(), 3);
     assert_eq!(session_leader(&subject, &line[2..]), subject.key());

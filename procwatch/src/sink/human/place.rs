@@ -66,7 +66,9 @@ pub(super) fn add_hold(hold: &Hold, line: &mut Line) {
 
 pub(super) fn add_account(account: &Placement, line: &mut Line) {
     let Placement { sessions, moved, strays, born_outside, .. } = account;
-    line.add(format_args!("{sessions} sessions, {moved} moved; {strays} strays seen, {born_outside} born outside"));
+    line.add(format_args!(
+        "{sessions} sessions, {moved} moved; {strays} strays seen, {born_outside} born outside"
+    ));
     if account.outside.count > 0 {
         line.push("; outside ");
         add_quantiles(account.outside, line);

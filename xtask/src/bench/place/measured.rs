@@ -70,10 +70,13 @@ pub(super) struct Comparison {
 type Row = (&'static str, fn(&Measured) -> String);
 
 /// The rows of the table.
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 16] = [
     ("sessions", |it| it.sessions.to_string()),
     ("forks in them, seen in the kernel", |it| it.forks.to_string()),
     ("forks made outside", |it| it.forks_outside.to_string()),
+    ("the same, by the mover's own count", |it| {
+        it.account["born_outside"].as_u64().map_or_else(|| "none".to_owned(), |count| count.to_string())
+    }),
     ("children whose own first look was outside", |it| of(it.began_outside, it.children)),
     ("children that ended outside", |it| of(it.ended_outside, it.children)),
     ("sessions that ended outside", |it| of(it.sessions_outside, it.sessions)),
