@@ -101,12 +101,12 @@ fn measure(mover: Mover, sessions: u32) -> Result<()> {
     exec::run(Command::new("mount").args(["-o", mover.mount_options(), CGROUPS]))?;
     keep_slice()?;
     let bystanders = BYSTANDERS.iter().map(bystander).collect::<Result<Vec<_>>>()?;
-    let at_work = Working::start(mover)?;
     let mut watch = procwatch(&["watch", "--json", "--kind", "fork,exit,uid,cgroup", "--ring-kib", "65536"])?;
     let witness_pid = watch.pid();
+    let at_work = Working::start(mover)?;
     let cpu_before = (at_work.cpu_ms(witness_pid)?, cpu_ms(1)?);
 
-    let begun = Instant::now();
+    let (begun, begun_ns) = (Instant::now(), since_boot_ns()?);
     let mut told = Told::default();
     for (sessions, at_once) in [(sessions / 2, 1), (sessions - sessions / 2, AT_ONCE)] {
         in_desks_session(sessions, at_once, &mut told)?;
@@ -115,7 +115,7 @@ fn measure(mover: Mover, sessions: u32) -> Result<()> {
     let mover_cpu_ms = at_work.cpu_ms(witness_pid)? - cpu_before.0;
     let init_cpu_ms = cpu_ms(1)? - cpu_before.1;
 
-    let mut witness = Witness::new(bystanders);
+    let mut witness = Witness::new(bystanders, begun_ns);
     // What it told before, and what it still has to say.
     while let Some(line) = watch.line_before(Instant::now())? {
         witness.note(&line);
@@ -273,7 +273,14 @@ fn cgrulesengd() -> Result<Ending> {
     bail!("cgrulesengd moves nothing: {}", read(Path::new(log)).unwrap_or_default())
 }
 
-/// CPU time of a process and of the children that it has waited for, ms.
+/// Time since boot, ns, as exact as the kernel tells it in text: 10 ms.
+fn since_boot_ns() -> Result<u64> {
+    let uptime = read(Path::new("/proc/uptime"))?;
+    let seconds: f64 = uptime.split(' ').next().unwrap_or_default().parse()?;
+    Ok((seconds * 1e9) as u64)
+}
+
+/// CPU time of a process, ms.
 fn cpu_ms(pid: u32) -> Result<u64> {
     let stat = read(Path::new(&format!("/proc/{pid}/stat")))?;
     let ticks = cpu_ticks(&stat).with_context(|| format!("/proc/{pid}/stat cannot be read"))?;

@@ -13,6 +13,8 @@ const AIMGR: u64 = 1003;
 #[derive(Default)]
 pub(super) struct Witness {
     alive: HashMap<u64, Process>,
+    /// When the sessions begin, ns since boot: what others than bystanders did before is not counted.
+    begun_ns: u64,
     /// Paths of cgroups by their ids: a path cannot be found out any more when the cgroup is gone.
     paths: HashMap<u64, String>,
     /// What it saw.
@@ -51,11 +53,12 @@ pub(super) struct Seen {
 }
 
 impl Witness {
-    /// One that knows who belongs where they are, outside of the slice: by pid, and what they are called.
-    pub(super) fn new(bystanders: impl IntoIterator<Item = (u64, String)>) -> Self {
+    /// One that knows who belongs where they are, outside of the slice: by pid, and what they are called. `begun_ns`
+    /// is when the sessions began, ns since boot.
+    pub(super) fn new(bystanders: impl IntoIterator<Item = (u64, String)>, begun_ns: u64) -> Self {
         let process = |name| Process { since_ns: 0, bystander: Some(name), inside: false };
         let alive = bystanders.into_iter().map(|(pid, name)| (pid, process(name))).collect();
-        Self { alive, ..Self::default() }
+        Self { alive, begun_ns, ..Self::default() }
     }
 
     /// Takes a line.
@@ -76,7 +79,7 @@ impl Witness {
         let creator = self.alive.get(&number(record, "creator_pid"));
         let bystander = creator.and_then(|creator| creator.bystander.clone());
         let inside = self.is_inside(record);
-        if bystander.is_none() && is_aimgrs(record) {
+        if bystander.is_none() && is_aimgrs(record) && self.have_begun(record) {
             self.seen.forks += 1;
             self.seen.forks_outside += u64::from(inside == Some(false));
             self.seen.unknown += u64::from(inside.is_none());
@@ -95,13 +98,15 @@ impl Witness {
     /// A move is one that changes something: the kernel also tells of those within the same cgroup.
     fn moved(&mut self, record: &Value) {
         let inside = self.is_inside(record) == Some(true);
+        let begun = self.have_begun(record);
         let Some(process) = self.alive.get_mut(&number(record, "pid")) else {
-            if inside && !is_aimgrs(record) {
+            if inside && begun && !is_aimgrs(record) {
                 *self.seen.wrong.entry(text(record, "comm")).or_default() += 1;
             }
             return;
         };
-        if std::mem::replace(&mut process.inside, inside) || !inside {
+        let was_inside = std::mem::replace(&mut process.inside, inside);
+        if was_inside || !inside || !(begun || process.bystander.is_some()) {
             return;
         }
         let stranger = || (!is_aimgrs(record)).then(|| text(record, "comm"));
@@ -116,7 +121,7 @@ impl Witness {
     fn exit(&mut self, record: &Value) {
         // One whose beginning was not seen is none of a session: those begin later.
         let Some(process) = self.alive.remove(&number(record, "pid")) else { return };
-        if process.bystander.is_some() || !is_aimgrs(record) {
+        if process.bystander.is_some() || !is_aimgrs(record) || !self.have_begun(record) {
             return;
         }
         self.seen.ends += 1;
@@ -125,6 +130,11 @@ impl Witness {
             Some(false) => self.seen.ends_outside += 1,
             None => self.seen.unknown += 1,
         }
+    }
+
+    /// Whether a record is of the time of the sessions.
+    fn have_begun(&self, record: &Value) -> bool {
+        number(record, "boot_ns") >= self.begun_ns
     }
 
     /// Whether the process of a record is in the slice; `None` when that cannot be said.
@@ -212,7 +222,7 @@ mod tests {
 
     fn seen(bystanders: &[(u64, &str)], records: &[Value]) -> Seen {
         let known = bystanders.iter().map(|(pid, name)| (*pid, (*name).to_owned()));
-        let mut witness = Witness::new(known);
+        let mut witness = Witness::new(known, 0);
         for record in records {
             witness.note(&record.to_string());
         }
@@ -256,6 +266,22 @@ mod tests {
         let wrong: Vec<_> = seen.wrong.iter().map(|(name, count)| (name.as_str(), *count)).collect();
         assert_eq!(wrong, [("service", 1), ("sh", 1)]);
         assert_eq!((seen.forks, seen.ends), (0, 0), "a bystander is not a session");
+    }
+
+    #[test]
+    fn only_bystanders_count_before_the_sessions_begin() {
+        let mut witness = Witness::new([(5, "service".to_owned())], 10_000_000);
+        for record in [
+            record("cgroup", 5, 1003, INSIDE, 1),
+            record("fork", 10, 1003, SESSION, 2),
+            record("cgroup", 10, 1003, INSIDE, 3),
+            record("cgroup", 7, 0, INSIDE, 4),
+            record("exit", 10, 1003, INSIDE, 5),
+        ] {
+            witness.note(&record.to_string());
+        }
+        let wrong = BTreeMap::from([("service".to_owned(), 1)]);
+        assert_eq!(witness.seen, Seen { wrong, ..Seen::default() });
     }
 
     #[test]
