@@ -17,13 +17,12 @@ use clap::{Parser, Subcommand};
 use serde_json::Value;
 
 use super::{
-    measured::Measured,
+    measured::{Measured, Run},
     mover::{LEAF, Mover, SLICE},
-    witness::{Told, Witness, tally},
+    witness::{Told, Witness},
 };
 use crate::{
     agent::{Agent, Ending, read},
-    bench::statistics::Spread,
     exec,
 };
 
@@ -122,34 +121,8 @@ fn measure(mover: Mover, sessions: u32) -> Result<()> {
     }
     watch.stop(|line| witness.note(line))?;
     let own = at_work.stop()?;
-    let seen = witness.seen;
-    let of_kind = |kind: &str| -> Vec<&Value> { own.iter().filter(|it| it["kind"] == kind).collect() };
-    let (holds, outcomes) = (of_kind("hold"), of_kind("outcome"));
-    let held: Vec<f64> =
-        holds.iter().filter_map(|hold| hold["held_ns"].as_f64()).map(|ns| ns / 1e6).collect();
-    let measured = Measured {
-        mover,
-        sessions: told.sessions,
-        sessions_outside: told.sessions_outside,
-        forks: seen.forks,
-        forks_outside: seen.forks_outside,
-        children: told.children,
-        began_outside: told.began_outside,
-        ended_outside: told.ended_outside,
-        ends_outside: seen.ends_outside,
-        wrong: seen.wrong,
-        outside_ms: Spread::of(&seen.outside_ms),
-        held_ms: Spread::of(&held),
-        holds: tally(holds.into_iter(), "result"),
-        strays: outcomes.iter().filter_map(|it| it["strays"].as_u64()).sum(),
-        outcomes: tally(outcomes.into_iter(), "result"),
-        mover_cpu_ms,
-        init_cpu_ms,
-        took_s: took.as_secs_f64(),
-        unseen: seen.unknown + seen.lost,
-        account: own.iter().rfind(|it| it["kind"] == "placement").cloned().unwrap_or_default(),
-    };
-    writeln!(io::stdout(), "{RESULT}{}", serde_json::to_string(&measured)?)?;
+    let run = Run { told, seen: witness.seen, own, mover_cpu_ms, init_cpu_ms, took };
+    writeln!(io::stdout(), "{RESULT}{}", serde_json::to_string(&Measured::new(mover, run))?)?;
     Ok(())
 }
 

@@ -1,11 +1,15 @@
 //! What one mover came to, and the table of all.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::mover::Mover;
+use super::{
+    mover::Mover,
+    witness::{Seen, Told},
+};
 use crate::bench::{report::number, statistics::Spread};
 
 /// What one mover came to.
@@ -50,7 +54,65 @@ pub(super) struct Measured {
     /// Events that the witness never got, and those of which it could not say where.
     pub(super) unseen: u64,
     /// The mover's own account, if it gives one.
-    pub(super) account: serde_json::Value,
+    pub(super) account: Value,
+}
+
+/// What was seen and told while the sessions ran.
+pub(super) struct Run {
+    /// By the sessions themselves.
+    pub(super) told: Told,
+    /// By the witness.
+    pub(super) seen: Seen,
+    /// By the mover: its records.
+    pub(super) own: Vec<Value>,
+    /// See [`Measured`].
+    pub(super) mover_cpu_ms: u64,
+    /// See [`Measured`].
+    pub(super) init_cpu_ms: u64,
+    /// How long all sessions took.
+    pub(super) took: Duration,
+}
+
+impl Measured {
+    /// The figures of a run.
+    pub(super) fn new(mover: Mover, run: Run) -> Self {
+        let Run { told, seen, own, .. } = run;
+        let of_kind = |kind: &str| -> Vec<&Value> { own.iter().filter(|it| it["kind"] == kind).collect() };
+        let (holds, outcomes) = (of_kind("hold"), of_kind("outcome"));
+        let held = holds.iter().filter_map(|hold| hold["held_ns"].as_f64());
+        let held: Vec<f64> = held.map(|ns| ns / 1e6).collect();
+        Self {
+            mover,
+            sessions: told.sessions,
+            sessions_outside: told.sessions_outside,
+            forks: seen.forks,
+            forks_outside: seen.forks_outside,
+            children: told.children,
+            began_outside: told.began_outside,
+            ended_outside: told.ended_outside,
+            ends_outside: seen.ends_outside,
+            wrong: seen.wrong,
+            outside_ms: Spread::of(&seen.outside_ms),
+            held_ms: Spread::of(&held),
+            holds: tally(&holds, "result"),
+            strays: outcomes.iter().filter_map(|it| it["strays"].as_u64()).sum(),
+            outcomes: tally(&outcomes, "result"),
+            mover_cpu_ms: run.mover_cpu_ms,
+            init_cpu_ms: run.init_cpu_ms,
+            took_s: run.took.as_secs_f64(),
+            unseen: seen.unknown + seen.lost,
+            account: of_kind("placement").first().copied().cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// The different values of a field, with how often each comes.
+fn tally(records: &[&Value], key: &str) -> BTreeMap<String, u64> {
+    let mut tally = BTreeMap::new();
+    for record in records {
+        *tally.entry(record[key].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+    }
+    tally
 }
 
 /// All that was measured.
@@ -134,5 +196,49 @@ impl Comparison {
             .and_then(|()| fs::write(folder.join("place.json"), json))
             .and_then(|()| fs::write(folder.join("place.md"), self.markdown()))
             .with_context(|| format!("cannot write the figures to {}", folder.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn movers_stand_side_by_side() {
+        let run = |own: Vec<Value>| Run {
+            told: Told { children: 10, ended_outside: 3, ..Told::default() },
+            seen: Seen { forks: 10, forks_outside: 4, ..Seen::default() },
+            own,
+            mover_cpu_ms: 20,
+            init_cpu_ms: 0,
+            took: Duration::from_secs(1),
+        };
+        let own = vec![
+            json!({"kind": "hold", "result": "inside", "held_ns": 2_000_000}),
+            json!({"kind": "outcome", "result": "verified", "strays": 2}),
+            json!({"kind": "placement", "born_outside": 4}),
+        ];
+        let movers =
+            vec![Measured::new(Mover::Nothing, run(Vec::new())), Measured::new(Mover::Hold, run(own))];
+        assert_eq!((movers[1].strays, movers[1].holds["inside"]), (2, 1));
+        let machine = "Linux 6.1".to_owned();
+        let comparison =
+            Comparison { machine, command: "bench".to_owned(), movers, missing: vec!["x: no".to_owned()] };
+        let text = comparison.markdown();
+        for line in [
+            "| | nothing | hold |",
+            "| forks made outside | 4 | 4 |",
+            "| the same, by the mover's own count | none | 4 |",
+            "| children that ended outside | 3 of 10 | 3 of 10 |",
+            "| execs held, p50 / p99 / max ms | none | 2.00 / 2.00 / 2.00 (n=1) |",
+            "Not measured: x: no",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line} in {text}");
+        }
+        let text = serde_json::to_string(&comparison.movers[1]).unwrap();
+        let back: Measured = serde_json::from_str(&text).unwrap();
+        assert_eq!(back.account, comparison.movers[1].account);
     }
 }

@@ -195,15 +195,6 @@ fn text(record: &Value, key: &str) -> String {
     record[key].as_str().unwrap_or_default().to_owned()
 }
 
-/// The different values of a field, with how often each comes.
-pub(super) fn tally<'a>(records: impl Iterator<Item = &'a Value>, key: &str) -> BTreeMap<String, u64> {
-    let mut tally = BTreeMap::new();
-    for record in records {
-        *tally.entry(text(record, key)).or_default() += 1;
-    }
-    tally
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
