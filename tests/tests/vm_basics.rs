@@ -140,69 +140,23 @@ fn inhabitants(cgroup: &str) -> Vec<u32> {
 }
 
 mod placed {
-    use std::process::Stdio;
-
-    use procwatch_tests::{Started, start, until};
+    use procwatch_tests::{
+        guest::{SHIPPED, enforcing, is_inside, session},
+        start,
+    };
 
     use super::*;
-
-    /// The configuration that is shipped for such a machine.
-    const SHIPPED: &str = include_str!("../../procwatch/examples/aimgr.toml");
-
-    /// Where processes of aimgr are put: in a leaf of their session below it.
-    const LEAVES: &str = "/user.slice/user-1003.slice/procwatch";
 
     /// What aimgr's shell does: makes children when told to and says where it is.
     const SHELL: &str =
         "echo in $$; read line; sleep 600 & sleep 600 & echo $(cat /proc/self/cgroup); read line; kill %1 %2";
 
-    /// Keeps aimgr's slice an active unit for as long as it lives.
-    struct Slice;
-
-    impl Slice {
-        fn active() -> Self {
-            let keeper = ["--quiet", "--unit=keeper", "--slice=user-1003.slice", "sleep", "infinity"];
-            assert!(Command::new("systemd-run").args(keeper).status().unwrap().success());
-            until("aimgr's slice is there", || {
-                fs::exists("/sys/fs/cgroup/user.slice/user-1003.slice").unwrap().then_some(())
-            });
-            Self
-        }
-    }
-
-    impl Drop for Slice {
-        fn drop(&mut self) {
-            let stop = ["stop", "keeper.service"];
-            // What is stopped already is well, too.
-            let _ = Command::new("systemctl").args(stop).status();
-        }
-    }
-
-    /// A shell in a session of desk, as a terminal gives one.
-    fn session(command: &str) -> Started {
-        // systemd-run has a use of its own for a single `$`.
-        let command = command.replace('$', "$$");
-        let words = ["--quiet", "--pipe", "--wait", "--uid=desk", "--property=PAMName=login"];
-        Started::new(
-            Command::new("systemd-run").args(words).args(["sh", "-c", &command]).stderr(Stdio::inherit()),
-        )
-    }
-
-    /// The agent with the shipped configuration, carrying out what it decides.
-    fn enforcing() -> (tempfile::TempDir, Agent) {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("procwatch.toml");
-        fs::write(&config, SHIPPED).unwrap();
-        let agent = Agent::run(&["--config", config.to_str().unwrap(), "--mode", "enforce"]);
-        (folder, agent)
-    }
-
     #[test]
     fn su_from_a_desktop_session_ends_in_the_users_slice() {
         needs!(Vm);
-        let _slice = Slice::active();
-        let (_folder, agent) = enforcing();
-        let mut shell = session(&format!("cat /proc/self/cgroup; exec su aimgr -c '{SHELL}'"));
+        let (_surroundings, agent) = enforcing(SHIPPED);
+        let command = format!("cat /proc/self/cgroup; exec su aimgr -c '{SHELL}'");
+        let mut shell = session("desk", &["sh", "-c", &command]);
         let before = shell.hear();
         assert!(before.starts_with("0::/user.slice/user-1000.slice/session-"), "{before}");
         let pid: u32 = shell.hear().strip_prefix("in ").expect("aimgr's shell runs").parse().unwrap();
@@ -211,7 +165,7 @@ mod placed {
             .wait_for("the shell is moved", |record| record["kind"] == "outcome" && record["pid"] == pid);
         assert_eq!(text(&outcome["result"]), "verified", "{outcome}");
         let leaf = text(&outcome["to"]).to_owned();
-        assert!(leaf.starts_with(&format!("{LEAVES}/su-{pid}-")), "{outcome}");
+        assert!(is_inside(&leaf) && leaf.contains(&format!("/su-{pid}-")), "{outcome}");
         assert_eq!(number(&outcome["still_outside"]), 0, "{outcome}");
         let from = text(&outcome["from"]);
         assert!(from.starts_with("/user.slice/user-1000.slice/session-"), "{outcome}");
@@ -230,8 +184,7 @@ mod placed {
     #[test]
     fn a_service_of_the_same_user_is_left_alone() {
         needs!(Vm);
-        let _slice = Slice::active();
-        let (_folder, agent) = enforcing();
+        let (_surroundings, agent) = enforcing(SHIPPED);
         let words = ["--quiet", "--pipe", "--wait", "--uid=aimgr", "cat", "/proc/self/cgroup"];
         let mut service = start("systemd-run", &words);
         let place = service.hear();
