@@ -74,7 +74,7 @@ extern "C" fn round(_index: u32, wait: *mut Wait) -> i64 {
         HoldEnd::Inside
     } else if place::settled_as(place::key(task)).is_some() {
         HoldEnd::LeftAlone
-    } else if !control().is_some_and(|control| control.hold != 0) {
+    } else if control().is_none_or(|control| control.hold == 0) {
         HoldEnd::NoAgent
     } else if emit::now_ns() >= wait.deadline_ns {
         HoldEnd::Deadline

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check::CheckArgs, run::RunArgs, watch::WatchArgs};
+use crate::commands::{check::CheckArgs, place::PlaceArgs, run::RunArgs, watch::WatchArgs};
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ pub enum Command {
     /// Exit code 0: all that is needed is there; 1: procwatch runs with loss of function; 2: it cannot run, or the
     /// configuration is bad.
     Check(CheckArgs),
+    /// Tell which rule places a process, or why it is left alone; nothing is touched
+    Place(PlaceArgs),
     /// Print the JSON Schema of the lines that --json writes
     Schema,
 }

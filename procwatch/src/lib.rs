@@ -12,6 +12,7 @@ pub mod detect;
 pub mod duration;
 pub mod event;
 pub mod execute;
+pub mod explain;
 pub mod feature;
 pub mod filter;
 pub mod host;

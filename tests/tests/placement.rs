@@ -52,20 +52,20 @@ impl Scene {
         shell
     }
 
-    /// Path of the leaf of the session that `first` began.
-    fn leaf(&self, first: u32) -> String {
-        let started = procfs::process::Process::new(first as i32).unwrap().stat().unwrap().starttime;
-        format!("target/procwatch/su-{first}-{}", started / procfs::ticks_per_second())
-    }
-
     /// Waits until as many live in the leaf of the session that `first` began.
     fn wait_for_inhabitants(&self, first: u32, count: usize) -> Vec<u32> {
-        let leaf = self.leaf(first);
+        let leaf = leaf_of(first);
         until("all of them in the leaf", || {
             let inside = self.sandbox.inhabitants(&leaf);
             (inside.len() == count).then_some(inside)
         })
     }
+}
+
+/// Path of the leaf of the session that `first` began.
+fn leaf_of(first: u32) -> String {
+    let started = procfs::process::Process::new(first as i32).unwrap().stat().unwrap().starttime;
+    format!("target/procwatch/su-{first}-{}", started / procfs::ticks_per_second())
 }
 
 fn is_outcome(record: &Value, pid: u32) -> bool {
@@ -84,7 +84,7 @@ fn a_shell_and_twenty_children_all_end_up_inside() {
     let agent = scene.agent();
     let mut shell = scene.brood();
     let inside = scene.wait_for_inhabitants(shell.pid(), 21);
-    let leaf = scene.leaf(shell.pid());
+    let leaf = leaf_of(shell.pid());
     assert!(inside.contains(&shell.pid()));
     assert_eq!(scene.sandbox.inhabitants("from/session"), [] as [u32; 0]);
     agent.wait_for("its outcome", |record| is_outcome(record, shell.pid()));
@@ -250,14 +250,14 @@ fn the_leaf_goes_with_the_agent_unless_somebody_lives_there() {
     let mut stray = scene.start("from/session", &["cat"]);
     agent.wait_for("its outcome", |record| is_outcome(record, stray.pid()));
     agent.finish();
-    let leaf = scene.leaf(stray.pid());
+    let leaf = leaf_of(stray.pid());
     assert_eq!(scene.sandbox.inhabitants(&leaf), [stray.pid()], "it stays where it is");
     stray.end();
 
     let agent = scene.agent();
     let mut stray = scene.start("from/session", &["cat"]);
     agent.wait_for("its outcome", |record| is_outcome(record, stray.pid()));
-    let leaf = scene.leaf(stray.pid());
+    let leaf = leaf_of(stray.pid());
     stray.end();
     until("an empty leaf", || scene.sandbox.inhabitants(&leaf).is_empty().then_some(()));
     agent.finish();

@@ -78,8 +78,8 @@ pub struct PlaceRule {
     pub slice: SliceRef,
     /// They are taken from in and below these only: one to four, none in or below `slice`.
     pub from: Vec<SliceRef>,
-    /// Longest time that an exec is held until its process is in `slice`; `None` holds nothing.
-    pub hold: Option<Duration>,
+    /// Longest time that an exec is held until its process is in `slice`; zero holds nothing.
+    pub hold: Duration,
     /// Who is left alone all the same.
     pub ignore: Ignore,
     /// The rule in words, escaped: `place[1] user=aimgr`, counted from 1 in its file.

@@ -1,5 +1,7 @@
 //! Finds the cgroups of the rules and tells the kernel programs of them.
 
+use std::time::Duration;
+
 use procwatch_common::{
     place::{ELSEWHERE, MAX_FROM, PLACE_AT_EXEC_ONLY, PlaceCell},
     policy::CgroupCell,
@@ -69,11 +71,11 @@ impl Placer {
         for (slot, source) in cells.iter_mut().zip(from) {
             *slot = cell(source);
         }
-        let hold = written.hold.filter(|_| self.mode == Mode::Enforce);
+        let hold = if self.mode == Mode::Enforce { written.hold } else { Duration::ZERO };
         let cell = PlaceCell {
             target: cell(&home.slice),
             from: cells,
-            hold_ns: hold.map_or(0, |hold| hold.as_nanos() as u64),
+            hold_ns: hold.as_nanos() as u64,
             rule: index as u32,
             flags: if written.ignore.is_by_program() { PLACE_AT_EXEC_ONLY } else { 0 },
         };
@@ -83,7 +85,7 @@ impl Placer {
 
 /// Whether execs are to be held by this configuration.
 pub fn wants_hold(config: &Config) -> bool {
-    config.mode == Mode::Enforce && config.place.iter().any(|rule| rule.hold.is_some())
+    config.mode == Mode::Enforce && config.place.iter().any(|rule| !rule.hold.is_zero())
 }
 
 const fn cell(cgroup: &ResolvedCgroup) -> CgroupCell {

@@ -10,6 +10,7 @@ mod sweep;
 use procwatch_common::{place::Leave, stats::Stats};
 
 pub use self::arm::wants_hold;
+pub(crate) use self::facts::delegated;
 use self::{account::Account, facts::Facts, sessions::Sessions};
 use super::{AgentError, report::Reporter};
 use crate::{
