@@ -7,9 +7,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Agent, Started, compiled_static, for_everyone, until};
+use crate::{Agent, Started, compiled_static, for_everyone, refusal, text, until};
 
 /// The uid of the user whose processes have a slice of their own.
 pub const AIMGR: u32 = 1003;
@@ -27,18 +28,30 @@ pub const SHELL: &str = "read pid rest </proc/self/stat; echo in $pid; read line
 /// What an agent in a guest needs for as long as it runs.
 #[derive(Debug)]
 pub struct Surroundings {
-    _config: TempDir,
+    config: TempDir,
     _slice: Unit,
+}
+
+impl Surroundings {
+    fn file(&self) -> String {
+        self.config.path().join("procwatch.toml").to_str().unwrap().to_owned()
+    }
+
+    /// The reason that `procwatch place --explain` gives for what its configuration does with a process.
+    pub fn explain(&self, pid: u32) -> String {
+        let asked = refusal(&["place", "--json", "--config", &self.file(), "--explain", &pid.to_string()]);
+        assert_eq!(asked.code, Some(0), "{}", asked.stderr);
+        let answer: Value = serde_json::from_str(&asked.stdout).unwrap();
+        text(&answer["reason"]).to_owned()
+    }
 }
 
 /// The agent with this configuration, carrying out what it decides.
 pub fn enforcing(config: &str) -> (Surroundings, Agent) {
-    let slice = keep_slice();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("procwatch.toml");
-    fs::write(&file, config).unwrap();
-    let agent = Agent::run(&["--config", file.to_str().unwrap(), "--mode", "enforce"]);
-    (Surroundings { _config: folder, _slice: slice }, agent)
+    let surroundings = Surroundings { config: tempfile::tempdir().unwrap(), _slice: keep_slice() };
+    fs::write(surroundings.file(), config).unwrap();
+    let agent = Agent::run(&["--config", &surroundings.file(), "--mode", "enforce"]);
+    (surroundings, agent)
 }
 
 /// A command in a fresh login session of `user`, as a terminal gives one, with its input and output in our hand.

@@ -223,7 +223,7 @@ fn shell(user: &str, argv: &[&str]) -> (Started, u32) {
 #[test]
 fn whoever_is_no_su_is_left_alone() {
     needs!(Vm);
-    let (_surroundings, agent) = enforcing(SHIPPED);
+    let (surroundings, agent) = enforcing(SHIPPED);
     let here = |case, pid, reason| Bystander::new(case, pid, reason);
     let keep = ["sh", "-c", "sleep 600 & exec sleep 600"];
     let units = [
@@ -258,6 +258,10 @@ fn whoever_is_no_su_is_left_alone() {
     moved(&agent, moved_pid);
     let waiting = parent_of(moved_pid);
     let waits = here("the `su` that waits for its shell", waiting, "root-parent");
+    for it in bystanders.iter().chain([&waits]) {
+        // One that borrows a uid gives it back, too, and again borrows it.
+        until(it.case, || (surroundings.explain(it.pid) == it.reason).then_some(()));
+    }
     let there: Vec<_> = bystanders.iter().map(|it| cgroup_of(it.pid)).collect();
     let su_is_at = cgroup_of(waiting).unwrap();
     assert!(su_is_at.starts_with("/user.slice/user-1000.slice/"), "{su_is_at}");
