@@ -220,66 +220,77 @@ fn shell(user: &str, argv: &[&str]) -> (Started, u32) {
     (shell, pid)
 }
 
+/// Processes that are to be left alone, and what keeps them running.
+struct Scene {
+    bystanders: Vec<Bystander>,
+    _units: [Unit; 4],
+    _shells: [Started; 4],
+}
+
+impl Scene {
+    fn set() -> Self {
+        let here = |case, pid, reason| Bystander::new(case, pid, reason);
+        let keep = ["sh", "-c", "sleep 600 & exec sleep 600"];
+        let units = [
+            Unit::start(&["--uid=aimgr"], &keep),
+            service_of_file(),
+            Unit::start(&["--uid=aimgr", "--slice=user-1000.slice"], &keep),
+            Unit::start(&["--uid=aimgr", "--slice=user-1000.slice", "--property=Delegate=yes"], &keep),
+        ];
+        let (desks, desk) = shell("desk", &["sh", "-c", SHELL]);
+        let (aimgrs, login) = shell("aimgr", &["sh", "-c", SHELL]);
+        let program = program_for_all("flipflop");
+        let flipflop = format!("read pid rest </proc/self/stat; echo in $pid; exec {program} 1003 20");
+        let (mut flipflop, flips) = shell("root", &["sh", "-c", &flipflop]);
+        assert_eq!(flipflop.hear(), "on");
+        let apart = ["unshare", "--pid", "--fork", "--cgroup", "setpriv", "--reuid=aimgr", "--clear-groups"];
+        let (contained, container) = shell("root", &[&apart[..], &["sh", "-c", SHELL]].concat());
+        let bystanders = vec![
+            here("cron job of aimgr", cron_job(), "system-service"),
+            here("`at` job of aimgr", at_job(), "system-service"),
+            here("`systemd-run --uid=aimgr`", units[0].pid(), "system-service"),
+            here("system service with User=aimgr", units[1].pid(), "system-service"),
+            here("service of aimgr in desk's slice", units[2].pid(), "main-pid"),
+            here("the same with Delegate=yes", units[3].pid(), "delegated-subtree"),
+            here("`systemd-run --user` of desk", desks_service(), "other-user"),
+            here("desk's own shell", desk, "other-user"),
+            here("login of aimgr", login, "already-inside"),
+            here("root process that borrows aimgr's uid (`seteuid`)", flips, "for-a-moment"),
+            here("aimgr in a pid and cgroup namespace of its own", container, "other-namespace"),
+        ];
+        Self { bystanders, _units: units, _shells: [desks, aimgrs, flipflop, contained] }
+    }
+}
+
 #[test]
 fn whoever_is_no_su_is_left_alone() {
     needs!(Vm);
     let (surroundings, agent) = enforcing(SHIPPED);
-    let here = |case, pid, reason| Bystander::new(case, pid, reason);
-    let keep = ["sh", "-c", "sleep 600 & exec sleep 600"];
-    let units = [
-        Unit::start(&["--uid=aimgr"], &keep),
-        service_of_file(),
-        Unit::start(&["--uid=aimgr", "--slice=user-1000.slice"], &keep),
-        Unit::start(&["--uid=aimgr", "--slice=user-1000.slice", "--property=Delegate=yes"], &keep),
-    ];
-    let (_desk, desk) = shell("desk", &["sh", "-c", SHELL]);
-    let (_login, login) = shell("aimgr", &["sh", "-c", SHELL]);
-    let flipflop =
-        format!("read pid rest </proc/self/stat; echo in $pid; exec {} 1003 20", program_for_all("flipflop"));
-    let (mut flipflop, flips) = shell("root", &["sh", "-c", &flipflop]);
-    assert_eq!(flipflop.hear(), "on");
-    let apart = ["unshare", "--pid", "--fork", "--cgroup", "setpriv", "--reuid=aimgr", "--clear-groups"];
-    let (_container, container) = shell("root", &[&apart[..], &["sh", "-c", SHELL]].concat());
-    let bystanders = [
-        here("cron job of aimgr", cron_job(), "system-service"),
-        here("`at` job of aimgr", at_job(), "system-service"),
-        here("`systemd-run --uid=aimgr`", units[0].pid(), "system-service"),
-        here("system service with User=aimgr", units[1].pid(), "system-service"),
-        here("service of aimgr in desk's slice", units[2].pid(), "main-pid"),
-        here("the same with Delegate=yes", units[3].pid(), "delegated-subtree"),
-        here("`systemd-run --user` of desk", desks_service(), "other-user"),
-        here("desk's own shell", desk, "other-user"),
-        here("login of aimgr", login, "already-inside"),
-        here("root process that borrows aimgr's uid (`seteuid`)", flips, "for-a-moment"),
-        here("aimgr in a pid and cgroup namespace of its own", container, "other-namespace"),
-    ];
+    let mut scene = Scene::set();
     // One that is moved: when its outcome is there, all that came before was decided.
     let (mut su, moved_pid) = shell("desk", &["su", "aimgr", "-c", SHELL]);
     moved(&agent, moved_pid);
     let waiting = parent_of(moved_pid);
-    let waits = here("the `su` that waits for its shell", waiting, "root-parent");
-    for it in bystanders.iter().chain([&waits]) {
-        // One that borrows a uid gives it back, too, and again borrows it.
+    scene.bystanders.push(Bystander::new("the `su` that waits for its shell", waiting, "root-parent"));
+    assert!(scene.bystanders.last().unwrap().cgroup.starts_with("/user.slice/user-1000.slice/"));
+    let mut wrong = Vec::new();
+    for it in &scene.bystanders {
+        // One that borrows a uid gives it back, too, and borrows it again.
         until(it.case, || (surroundings.explain(it.pid) == it.reason).then_some(()));
+        let now = cgroup_of(it.pid);
+        if now.as_ref() != Some(&it.cgroup) {
+            wrong.push(format!("{} was in {} and is in {now:?}", it.case, it.cgroup));
+        }
     }
-    let there: Vec<_> = bystanders.iter().map(|it| cgroup_of(it.pid)).collect();
-    let su_is_at = cgroup_of(waiting).unwrap();
-    assert!(su_is_at.starts_with("/user.slice/user-1000.slice/"), "{su_is_at}");
     su.say("end");
     su.end();
 
     let ended = agent.finish();
     let account = of_kind(&ended.records, "placement")[0];
-    let mut wrong = Vec::new();
-    for (it, now) in bystanders.iter().zip(there) {
-        if now.as_ref() != Some(&it.cgroup) {
-            wrong.push(format!("{} was in {} and is in {now:?}", it.case, it.cgroup));
-        }
+    for it in &scene.bystanders {
         wrong.extend(complaint(it, &ended, account));
         row(it.case, &format!("stays in {}", place_name(&it.cgroup)), it.reason);
     }
-    wrong.extend(complaint(&waits, &ended, account));
-    row(waits.case, "stays in desk's session", waits.reason);
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
