@@ -244,7 +244,7 @@ impl Scene {
         let (mut flipflop, flips) = shell("root", &["sh", "-c", &flipflop]);
         assert_eq!(flipflop.hear(), "on");
         let apart = ["unshare", "--pid", "--fork", "--cgroup", "setpriv", "--reuid=aimgr", "--clear-groups"];
-        let (contained, container) = shell("root", &[&apart[..], &["sh", "-c", SHELL]].concat());
+        let (apart, container) = shell("root", &[&apart[..], &["sh", "-c", SHELL]].concat());
         let bystanders = vec![
             here("cron job of aimgr", cron_job(), "system-service"),
             here("`at` job of aimgr", at_job(), "system-service"),
@@ -258,7 +258,7 @@ impl Scene {
             here("root process that borrows aimgr's uid (`seteuid`)", flips, "for-a-moment"),
             here("aimgr in a pid and cgroup namespace of its own", container, "other-namespace"),
         ];
-        Self { bystanders, _units: units, _shells: [desks, aimgrs, flipflop, contained] }
+        Self { bystanders, _units: units, _shells: [desks, aimgrs, flipflop, apart] }
     }
 }
 
@@ -316,10 +316,8 @@ fn complaint(it: &Bystander, ended: &Ended, account: &Value) -> Option<String> {
         return Some(format!("{}: {decision}", it.case));
     }
     let counted = COUNTED.contains(&it.reason) && number_or_zero(&account["left_alone"][it.reason]) > 0;
-    if told.is_empty() && !counted && !UNSEEN.contains(&it.reason) {
-        return Some(format!("{}: nothing tells that it was left alone: {account}", it.case));
-    }
-    None
+    let silent = told.is_empty() && !counted && !UNSEEN.contains(&it.reason);
+    silent.then(|| format!("{}: nothing tells that it was left alone: {account}", it.case))
 }
 
 fn number_or_zero(value: &Value) -> u64 {
