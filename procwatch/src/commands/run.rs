@@ -81,7 +81,8 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
     let report = Reporter::new(Format::of(args.json, false), &mount)?;
     let kernel = Kernel::load(Setup { stream_bytes: UNUSED_STREAM_BYTES, hold: wants_hold(&config) })?;
-    let unavailable = kernel.unavailable().to_vec();
+    let mut unavailable = kernel.unavailable().to_vec();
+    unavailable.extend(placer.absent());
 
     let mut guard = Guard::arm(kernel, &config, &mount, placer, report)?;
     for what in unavailable {

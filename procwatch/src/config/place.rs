@@ -11,8 +11,8 @@ use toml::{
 use super::{Accounts, DEFAULT_HOLD, PlaceRule, error::quote, ignore, owner, read::Reader};
 use crate::{cgroup::SliceRef, duration};
 
-/// The longest hold: what waits longer is not worth waiting for.
-const MAX_HOLD: Duration = Duration::from_secs(10);
+/// The longest hold. A process that waits takes CPU time, and the kernel bounds the rounds of waiting.
+const MAX_HOLD: Duration = Duration::from_secs(2);
 const EXAMPLE_SLICE: &str = "user-1003.slice";
 const DEFAULT_FROM: &str = "user.slice";
 
@@ -80,7 +80,7 @@ fn read_hold(reader: &mut Reader<'_>, table: &DeTable<'_>, name: &str) -> Option
         Ok(hold) if hold <= MAX_HOLD => Some(hold),
         _ => {
             let what =
-                format!("{} is no time from 1ms to 10s; right is e.g. \"250ms\", or false", quote(text));
+                format!("{} is no time from 1ms to 2s; right is e.g. \"250ms\", or false", quote(text));
             reader.bad(&value.span(), &field, what);
             None
         }
