@@ -12,6 +12,7 @@
 
 mod agent;
 mod bpf;
+pub mod guest;
 mod need;
 mod pool;
 mod program;
