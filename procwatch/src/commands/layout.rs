@@ -20,13 +20,12 @@ use crate::{
     layout::{
         LayoutError,
         change::Targets,
-        facts::{Facts, Sources, UnitFacts},
+        facts::{CPU_FOLDER, Facts, Sources, UnitFacts},
         plan::Setter,
     },
     systemd::Manager,
 };
 
-const CPUS: &str = "/sys/devices/system/cpu";
 const UNITS: &str = "/etc/systemd/system";
 
 /// What to do with the layout.
@@ -120,7 +119,7 @@ impl Machine {
             return Err(LayoutError::Refused(what));
         }
         Ok(Self {
-            sources: Sources { hierarchy: mount.point.clone(), cpus: CPUS.into() },
+            sources: Sources { hierarchy: mount.point.clone(), cpus: CPU_FOLDER.into() },
             targets: Targets { units: UNITS.into(), hierarchy: mount.point },
             manager: systemd_runs().then(Manager::connect).transpose()?,
         })

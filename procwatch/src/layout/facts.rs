@@ -13,6 +13,8 @@ use crate::{
     text::{Text, until_zero},
 };
 
+/// Where the kernel tells of the machine's CPUs.
+pub const CPU_FOLDER: &str = "/sys/devices/system/cpu";
 /// The name of the controller.
 pub(super) const CPUSET: &str = "cpuset";
 /// CPUs that a cgroup is to have.

@@ -152,7 +152,7 @@ fn missing(rule: &LayoutRule, facts: &Facts) -> Option<Obstacle> {
 }
 
 /// The highest cgroup on the way, or the slice itself, that is no domain any more.
-fn threaded(path: &CgroupPath, facts: &Facts) -> Option<Obstacle> {
+pub(crate) fn threaded(path: &CgroupPath, facts: &Facts) -> Option<Obstacle> {
     let on_the_way = way_to(path);
     let mut known = on_the_way.iter().filter_map(|at| Some((at, facts.cgroups.get(at)?)));
     known.find_map(|(at, cgroup)| {
