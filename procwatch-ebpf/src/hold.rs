@@ -11,7 +11,6 @@ use aya_ebpf::{
 };
 use procwatch_common::{
     place::{HoldEnd, PlaceCell},
-    policy::CgroupCell,
     wire::{Held, Kind, Trigger},
 };
 
@@ -28,7 +27,6 @@ const MAX_ROUNDS: u32 = 1 << 23;
 /// What a round of waiting needs to know. Plain numbers: pointers would lose their type on the stack.
 #[repr(C)]
 struct Wait {
-    target: CgroupCell,
     deadline_ns: u64,
     end: u32,
 }
@@ -55,8 +53,7 @@ pub(crate) fn bprm_creds_for_exec(ctx: LsmContext) -> i32 {
 fn hold(cell: &PlaceCell, task: Task, file: *const u8) {
     let begun_ns = emit::now_ns();
     place::announce(cell, task, Trigger::Hold, file);
-    let mut wait =
-        Wait { target: cell.target, deadline_ns: begun_ns + cell.hold_ns, end: HoldEnd::Deadline as u32 };
+    let mut wait = Wait { deadline_ns: begun_ns + cell.hold_ns, end: HoldEnd::Deadline as u32 };
     let round: extern "C" fn(u32, *mut Wait) -> i64 = round;
     // SAFETY: the callback has the form that the helper calls, and its context lives until the helper returns.
     unsafe { bpf_loop(MAX_ROUNDS, round as *mut c_void, (&raw mut wait).cast(), 0) };
@@ -70,12 +67,14 @@ extern "C" fn round(_index: u32, wait: *mut Wait) -> i64 {
     // SAFETY: the context that `hold` passes.
     let wait = unsafe { &mut *wait };
     let task = Task::current();
-    let end = if filter::current_is_below(wait.target) {
+    // Asked for anew each time: the slice may have become another cgroup of the same name meanwhile.
+    let cell = control().filter(|control| control.hold != 0).and_then(|control| place::rule(control, task));
+    let end = if cell.is_none() {
+        HoldEnd::NoAgent
+    } else if cell.is_some_and(|cell| filter::current_is_below(cell.target)) {
         HoldEnd::Inside
     } else if place::settled_as(place::key(task)).is_some() {
         HoldEnd::LeftAlone
-    } else if !control().is_some_and(|control| control.hold != 0) {
-        HoldEnd::NoAgent
     } else if emit::now_ns() >= wait.deadline_ns {
         HoldEnd::Deadline
     } else {

@@ -107,9 +107,9 @@ fn comes_from(cell: &PlaceCell) -> bool {
 
 #[inline(always)]
 fn elsewhere(control: &Control) -> u32 {
-    for index in 0..ELSEWHERE.len() {
-        if filter::current_is_below(control.elsewhere[index]) {
-            return ELSEWHERE[index].1 as u32;
+    for (cgroup, (_, leave)) in control.elsewhere.iter().zip(ELSEWHERE) {
+        if filter::current_is_below(*cgroup) {
+            return leave as u32;
         }
     }
     Leave::NotInFrom as u32

@@ -2,7 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check::CheckArgs, keep::KeepArgs, run::RunArgs, watch::WatchArgs};
+use crate::commands::{
+    check::CheckArgs, keep::KeepArgs, layout::LayoutCommand, orphans::OrphansArgs, place::PlaceArgs,
+    run::RunArgs, watch::WatchArgs,
+};
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
 #[derive(Debug, Parser)]
@@ -25,6 +28,21 @@ pub enum Command {
     /// Exit code 0: all that is needed is there; 1: procwatch runs with loss of function; 2: it cannot run, or the
     /// configuration is bad.
     Check(CheckArgs),
+    /// Tell which rule places a process, or why it is left alone; nothing is touched
+    Place(PlaceArgs),
+    /// List what su sessions that have ended left running, and zombies with the parents that do not reap them
+    ///
+    /// One look at /proc, no history: a process is listed when it was adopted by pid 1 or another subreaper, stems from
+    /// an su or sudo (its login uid, its cgroup), no session that it may belong to lives, and neither it nor anything
+    /// below it has a live terminal. Services, containers, root's processes, display servers, sshd, systemd and dbus
+    /// are never terminated.
+    ///
+    /// Exit code 0: none found, or all terminated; 1: some found, or left; 2: it could not be done, or bad input. What
+    /// is doubtful does not count.
+    Orphans(OrphansArgs),
+    /// Compare the CPUs of slices with the configuration's [[layout]], or set them
+    #[command(subcommand)]
+    Layout(LayoutCommand),
     /// Print the JSON Schema of the lines that --json writes
     Schema,
     /// Wait, and do nothing else: what a unit that keeps a slice runs

@@ -183,6 +183,7 @@ fn placements() -> Vec<Body> {
             session: "su-4242-7".into(),
             error: None,
             outside_ns: Some(1_250_000),
+            freed_threads: Some(0),
             strays: Some(0),
             still_outside: Some(0),
         }),

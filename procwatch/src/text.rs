@@ -76,7 +76,11 @@ impl Comm {
 
     /// The name that a process gets from the file it runs: the last part of its path, at most 15 bytes.
     pub fn of_file(file: &[u8]) -> Self {
-        let name = file.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        Self::of_name(file.rsplit(|byte| *byte == b'/').next().unwrap_or_default())
+    }
+
+    /// A name; of a longer one the first 15 bytes, as the kernel does.
+    pub fn of_name(name: &[u8]) -> Self {
         let mut raw = [0; COMM_LEN];
         let len = name.len().min(COMM_LEN - 1);
         raw[..len].copy_from_slice(&name[..len]);

@@ -12,10 +12,12 @@
 
 mod agent;
 mod bpf;
+pub mod guest;
 mod need;
 mod pool;
 mod program;
 mod sandbox;
+mod scene;
 mod values;
 
 use std::{
@@ -30,6 +32,7 @@ pub use self::{
     pool::Pool,
     program::{Started, compiled, compiled_static, for_everyone, script, start},
     sandbox::Sandbox,
+    scene::{SCENE_UID, Scene, leaf_of},
     values::{Kinds, kinds, number, of_kind, text, texts},
 };
 

@@ -118,6 +118,12 @@ impl Started {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Kills it and waits for its end.
+    pub fn kill(&mut self) -> ExitStatus {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap()
+    }
+
     /// Closes its stdin and waits for its end.
     pub fn end(&mut self) -> ExitStatus {
         drop(self.stdin.take());

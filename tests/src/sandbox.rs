@@ -65,6 +65,11 @@ impl Sandbox {
         command
     }
 
+    /// Makes a cgroup in it.
+    pub fn make(&self, cgroup: &str) {
+        fs::create_dir_all(self.folder(cgroup)).unwrap();
+    }
+
     /// Kills all that lives in the cgroup, waits until it is empty, and removes it.
     pub fn remove(&self, cgroup: &str) {
         remove(&self.folder(cgroup));

@@ -1,71 +1,19 @@
 //! Strays are found, explained and, where that is ordered, moved; all else is left alone.
 
-use std::{fs, path::PathBuf};
-
 use procwatch_tests::{
-    Agent, Ended, Sandbox, Started, compiled, for_everyone, kinds, needs, of_kind, text, until,
+    Ended, SCENE_UID as UID, Scene, Started, compiled, for_everyone, kinds, leaf_of, needs, of_kind, text,
+    until,
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-/// A uid that no account has.
-const UID: u32 = 64_123;
 
 /// A shell that makes 20 children at once, says so, and waits with them.
 const BROOD: &str = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 60 & all=\"$all $!\"; done; \
                      echo born; read line; kill $all || exit 9; wait; exit 0";
 
-/// Two cgroups, the rule that leads from one to the other, and the file that has it.
-struct Scene {
-    sandbox: Sandbox,
-    _folder: TempDir,
-    config: PathBuf,
-}
-
-impl Scene {
-    fn new(mode: &str, uid: u32) -> Self {
-        let sandbox = Sandbox::new(&["from/session", "target", "elsewhere"]);
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("procwatch.toml");
-        let (target, from) = (sandbox.path("target"), sandbox.path("from"));
-        let rule =
-            format!("mode = \"{mode}\"\n[[place]]\nuid = {uid}\nslice = \"{target}\"\nfrom = [\"{from}\"]\n");
-        fs::write(&config, rule).unwrap();
-        Self { sandbox, _folder: folder, config }
-    }
-
-    fn agent(&self) -> Agent {
-        Agent::run(&["--config", self.config.to_str().unwrap()])
-    }
-
-    /// A program of that uid, begun in a cgroup as someone who calls `su` there.
-    fn start(&self, cgroup: &str, argv: &[&str]) -> Started {
-        let user = format!("--reuid={UID}");
-        let group = format!("--regid={UID}");
-        let setpriv = ["setpriv", &user, &group, "--clear-groups"];
-        Started::new(&mut self.sandbox.command(cgroup, &[&setpriv, argv].concat()))
-    }
-
-    fn brood(&self) -> Started {
-        let mut shell = self.start("from/session", &["/bin/sh", "-c", BROOD]);
-        assert_eq!(shell.hear(), "born");
-        shell
-    }
-
-    /// Path of the leaf of the session that `first` began.
-    fn leaf(&self, first: u32) -> String {
-        let started = procfs::process::Process::new(first as i32).unwrap().stat().unwrap().starttime;
-        format!("target/procwatch/su-{first}-{}", started / procfs::ticks_per_second())
-    }
-
-    /// Waits until as many live in the leaf of the session that `first` began.
-    fn wait_for_inhabitants(&self, first: u32, count: usize) -> Vec<u32> {
-        let leaf = self.leaf(first);
-        until("all of them in the leaf", || {
-            let inside = self.sandbox.inhabitants(&leaf);
-            (inside.len() == count).then_some(inside)
-        })
-    }
+fn brood(scene: &Scene) -> Started {
+    let mut shell = scene.start("from/session", &["/bin/sh", "-c", BROOD]);
+    assert_eq!(shell.hear(), "born");
+    shell
 }
 
 fn is_outcome(record: &Value, pid: u32) -> bool {
@@ -82,9 +30,9 @@ fn a_shell_and_twenty_children_all_end_up_inside() {
     needs!(Root, Bpf);
     let scene = Scene::new("enforce", UID);
     let agent = scene.agent();
-    let mut shell = scene.brood();
+    let mut shell = brood(&scene);
     let inside = scene.wait_for_inhabitants(shell.pid(), 21);
-    let leaf = scene.leaf(shell.pid());
+    let leaf = leaf_of(shell.pid());
     assert!(inside.contains(&shell.pid()));
     assert_eq!(scene.sandbox.inhabitants("from/session"), [] as [u32; 0]);
     agent.wait_for("its outcome", |record| is_outcome(record, shell.pid()));
@@ -117,7 +65,7 @@ fn observing_moves_nothing_and_says_what_would_be_done() {
     needs!(Root, Bpf);
     let scene = Scene::new("observe", UID);
     let agent = scene.agent();
-    let mut shell = scene.brood();
+    let mut shell = brood(&scene);
     let children = scene.sandbox.inhabitants("from/session");
     assert_eq!(children.len(), 21);
     for pid in children {
@@ -196,7 +144,7 @@ fn who_is_someone_else_for_a_moment_is_left_alone() {
 fn strays_from_before_the_start_are_moved_too() {
     needs!(Root, Bpf);
     let scene = Scene::new("enforce", UID);
-    let mut shell = scene.brood();
+    let mut shell = brood(&scene);
     let agent = scene.agent();
     scene.wait_for_inhabitants(shell.pid(), 21);
     let outcome = agent.wait_for("its outcome", |record| is_outcome(record, shell.pid()));
@@ -213,7 +161,7 @@ fn strays_from_before_the_start_are_moved_too() {
 fn strays_from_before_the_start_are_only_told_of_when_observing() {
     needs!(Root, Bpf);
     let scene = Scene::new("observe", UID);
-    let mut shell = scene.brood();
+    let mut shell = brood(&scene);
     let agent = scene.agent();
     agent.wait_for_many(21, "decisions", |record| record["kind"] == "decision");
     assert_eq!(scene.sandbox.inhabitants("from/session").len(), 21);
@@ -250,14 +198,14 @@ fn the_leaf_goes_with_the_agent_unless_somebody_lives_there() {
     let mut stray = scene.start("from/session", &["cat"]);
     agent.wait_for("its outcome", |record| is_outcome(record, stray.pid()));
     agent.finish();
-    let leaf = scene.leaf(stray.pid());
+    let leaf = leaf_of(stray.pid());
     assert_eq!(scene.sandbox.inhabitants(&leaf), [stray.pid()], "it stays where it is");
     stray.end();
 
     let agent = scene.agent();
     let mut stray = scene.start("from/session", &["cat"]);
     agent.wait_for("its outcome", |record| is_outcome(record, stray.pid()));
-    let leaf = scene.leaf(stray.pid());
+    let leaf = leaf_of(stray.pid());
     stray.end();
     until("an empty leaf", || scene.sandbox.inhabitants(&leaf).is_empty().then_some(()));
     agent.finish();
@@ -266,4 +214,25 @@ fn the_leaf_goes_with_the_agent_unless_somebody_lives_there() {
         scene.sandbox.folder("target/procwatch").exists(),
         "not empty: the first agent's leaf is not ours"
     );
+}
+
+#[test]
+fn a_source_that_comes_later_and_again_is_taken_from() {
+    needs!(Root, Bpf);
+    let scene = Scene::new("enforce", UID);
+    scene.sandbox.remove("from");
+    let agent = scene.agent();
+    let absent = agent.wait_for("what is not there", |record| {
+        record["topic"] == "unavailable" && text(&record["message"]).contains("/from is not there yet")
+    });
+    assert!(text(&absent["message"]).contains("place[1] uid="), "{absent}");
+    for _ in 0..2 {
+        scene.sandbox.make("from");
+        let mut stray = scene.start("from", &["cat"]);
+        let outcome = agent.wait_for("its outcome", |record| is_outcome(record, stray.pid()));
+        assert_eq!(outcome["result"], "verified", "{outcome}");
+        stray.end();
+        scene.sandbox.remove("from");
+    }
+    agent.finish();
 }

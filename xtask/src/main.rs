@@ -77,7 +77,8 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let result = load::requested().unwrap_or_else(|| dispatch(&Cli::parse().task));
+    let other = load::requested().or_else(bench::place::guest::requested);
+    let result = other.unwrap_or_else(|| dispatch(&Cli::parse().task));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

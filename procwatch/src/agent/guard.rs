@@ -89,6 +89,12 @@ impl Guard {
                     Ok(Reader::Gone) => tracing::warn!("nobody reads standard output any more; the agent goes on"),
                     Err(error) => tracing::warn!("{error}; the agent goes on"),
                 },
+                changed = self.placer.changed() => {
+                    changed.map_err(AgentError::io("the cgroups of rules"))?;
+                    if self.placer.find_again(&mut self.kernel)? {
+                        self.look_for_strays()?;
+                    }
+                }
                 ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
             }
         }
@@ -112,6 +118,11 @@ impl Guard {
                 self.report.alert(alert, None)?;
             }
         }
+        self.look_for_strays()
+    }
+
+    /// Those that are outside already.
+    fn look_for_strays(&mut self) -> Result<(), AgentError> {
         let mut later = Vec::new();
         let Self { kernel, urgent, placer, report, .. } = self;
         placer.look_around(&mut Hands { kernel, urgent, report, later: &mut later })?;

@@ -36,6 +36,12 @@ pub enum AgentError {
     /// Another agent runs.
     #[error(transparent)]
     Lock(#[from] crate::lock::LockError),
+    /// A process that was asked about.
+    #[error(transparent)]
+    Explain(#[from] crate::explain::ExplainError),
+    /// The CPUs of slices.
+    #[error(transparent)]
+    Layout(#[from] crate::layout::LayoutError),
     /// The command line.
     #[error("{0}")]
     Usage(String),

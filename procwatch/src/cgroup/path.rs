@@ -154,6 +154,12 @@ impl SliceRef {
     }
 }
 
+impl From<CgroupPath> for SliceRef {
+    fn from(path: CgroupPath) -> Self {
+        Self { unit: None, path }
+    }
+}
+
 impl fmt::Display for SliceRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.unit {

@@ -80,10 +80,11 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
     let report = Reporter::new(Format::of(args.json, false), &mount)?;
     let kernel = Kernel::load(Setup { stream_bytes: UNUSED_STREAM_BYTES, hold: wants_hold(&config) })?;
-    let unavailable = kernel.unavailable().to_vec();
+    let mut unavailable = kernel.unavailable().to_vec();
 
     // Last of all that can fail, because it may start units.
     let placer = Placer::new(&config, &mount, |rule| backend(&config, rule, &mount))?;
+    unavailable.extend(placer.absent());
     let moves = hasten_moves(&config, &mount);
     let mut guard = Guard::arm(kernel, &config, &mount, placer, report)?;
     for what in unavailable {

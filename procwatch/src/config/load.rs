@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Accounts, Config, ConfigError, Layer, Location, PlaceRule, Problem, SystemAccounts};
+use super::{
+    Accounts, Config, ConfigError, Layer, Location, PlaceRule, Problem, SystemAccounts, layout::contradiction,
+};
 
 /// Where the files are when none is named.
 pub const DEFAULT_FOLDER: &str = "/etc/procwatch";
@@ -27,7 +29,7 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
 }
 
 /// Built-in defaults, over them `folder/procwatch.toml` if it exists, over that `folder/procwatch.d/*.toml` by name.
-/// A later single value or `[[threads]]` replaces, a later `[[place]]` adds.
+/// A later single value or `[[threads]]` replaces, a later `[[place]]` or `[[layout]]` adds.
 ///
 /// # Errors
 /// All that is wrong with all files.
@@ -79,7 +81,8 @@ fn layer(files: &[PathBuf], accounts: &dyn Accounts) -> Result<Config, ConfigErr
     if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
 }
 
-/// Lays one file over those before it. Two rules for one owner contradict each other, wherever they stand.
+/// Lays one file over those before it. Two rules for one owner contradict each other, wherever they stand; so do
+/// two entries for one slice, and one that is wider than one above it.
 fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
     config.mode = layer.mode.unwrap_or(config.mode);
     config.backend = layer.backend.unwrap_or(config.backend);
@@ -93,6 +96,10 @@ fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
             Some(earlier) => problems.push(second_rule(&rule, earlier)),
             None => config.place.push(rule),
         }
+    }
+    for rule in layer.layout {
+        problems.extend(contradiction(&rule, &config.layout));
+        config.layout.push(rule);
     }
     problems
 }

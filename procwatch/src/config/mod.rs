@@ -2,6 +2,7 @@
 
 mod error;
 mod ignore;
+mod layout;
 mod load;
 mod owner;
 mod place;
@@ -17,7 +18,7 @@ pub use load::{DEFAULT_FOLDER, default_files_exist, load, load_from};
 pub use owner::{Accounts, Owner, SystemAccounts};
 pub use rules::Layer;
 
-use crate::{cgroup::SliceRef, record::Mode};
+use crate::{cgroup::SliceRef, cpus::CpuSet, record::Mode};
 
 /// Thread counts that raise an alert when nothing else is said.
 pub const DEFAULT_LEVELS: [u32; 4] = [80, 100, 500, 1000];
@@ -38,6 +39,8 @@ pub struct Config {
     pub levels: Vec<u32>,
     /// Where whose processes belong: at most one rule for an owner, none for root.
     pub place: Vec<PlaceRule>,
+    /// Which CPUs which slice has: at most one entry for a slice, and none wider than one above it.
+    pub layout: Vec<LayoutRule>,
     /// The files that were read, in their order; none when all is built in.
     pub files: Vec<PathBuf>,
 }
@@ -50,6 +53,7 @@ impl Default for Config {
             favordynmods: false,
             levels: DEFAULT_LEVELS.to_vec(),
             place: Vec::new(),
+            layout: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -70,6 +74,20 @@ pub enum BackendChoice {
 }
 
 /// Processes of one owner belong in one slice.
+/// One slice has these CPUs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayoutRule {
+    /// Which slice; never the root.
+    pub slice: SliceRef,
+    /// Its CPUs; never none.
+    pub cpus: CpuSet,
+    /// The entry in words, escaped: `layout[1] slice=system.slice`, counted from 1 in its file.
+    pub described: String,
+    /// Where it is written.
+    pub location: Location,
+}
+
+/// Processes of one uid belong in one slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlaceRule {
     /// Whose processes; never root's.
@@ -78,8 +96,8 @@ pub struct PlaceRule {
     pub slice: SliceRef,
     /// They are taken from in and below these only: one to four, none in or below `slice`.
     pub from: Vec<SliceRef>,
-    /// Longest time that an exec is held until its process is in `slice`; `None` holds nothing.
-    pub hold: Option<Duration>,
+    /// Longest time that an exec is held until its process is in `slice`; zero holds nothing.
+    pub hold: Duration,
     /// Who is left alone all the same.
     pub ignore: Ignore,
     /// The rule in words, escaped: `place[1] user=aimgr`, counted from 1 in its file.

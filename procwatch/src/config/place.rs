@@ -11,8 +11,8 @@ use toml::{
 use super::{Accounts, DEFAULT_HOLD, PlaceRule, error::quote, ignore, owner, read::Reader};
 use crate::{cgroup::SliceRef, duration};
 
-/// The longest hold: what waits longer is not worth waiting for.
-const MAX_HOLD: Duration = Duration::from_secs(10);
+/// The longest hold. A process that waits takes CPU time, and the kernel bounds the rounds of waiting.
+const MAX_HOLD: Duration = Duration::from_secs(2);
 const EXAMPLE_SLICE: &str = "user-1003.slice";
 const DEFAULT_FROM: &str = "user.slice";
 
@@ -63,24 +63,24 @@ fn read_place(
     })
 }
 
-/// A span of time, or false for none. The outer `None` is a mistake.
-fn read_hold(reader: &mut Reader<'_>, table: &DeTable<'_>, name: &str) -> Option<Option<Duration>> {
+/// A span of time, or false for none, which is zero.
+fn read_hold(reader: &mut Reader<'_>, table: &DeTable<'_>, name: &str) -> Option<Duration> {
     let field = format!("{name}.hold");
     let Some(value) = table.get("hold") else {
-        return Some(Some(DEFAULT_HOLD));
+        return Some(DEFAULT_HOLD);
     };
     if value.get_ref().as_bool() == Some(false) {
-        return Some(None);
+        return Some(Duration::ZERO);
     }
     let Some(text) = value.get_ref().as_str() else {
         reader.wrong_type(value, &field, format_args!("a time such as \"250ms\", or false"));
         return None;
     };
     match duration::parse(text) {
-        Ok(hold) if hold <= MAX_HOLD => Some(Some(hold)),
+        Ok(hold) if hold <= MAX_HOLD => Some(hold),
         _ => {
             let what =
-                format!("{} is no time from 1ms to 10s; right is e.g. \"250ms\", or false", quote(text));
+                format!("{} is no time from 1ms to 2s; right is e.g. \"250ms\", or false", quote(text));
             reader.bad(&value.span(), &field, what);
             None
         }

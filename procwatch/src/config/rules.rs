@@ -8,8 +8,9 @@ use toml::{
 };
 
 use super::{
-    Accounts, BackendChoice, PlaceRule,
+    Accounts, BackendChoice, LayoutRule, PlaceRule,
     error::{Problem, quote},
+    layout::read_layouts,
     place::read_places,
     read::{Reader, nearest},
     threads::read_threads,
@@ -37,6 +38,8 @@ pub struct Layer {
     pub levels: Option<Vec<u32>>,
     /// Placement rules.
     pub place: Vec<PlaceRule>,
+    /// CPUs of slices.
+    pub layout: Vec<LayoutRule>,
 }
 
 impl Layer {
@@ -64,13 +67,14 @@ impl Layer {
 }
 
 fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Accounts) -> Layer {
-    reader.check_keys(root, "", &["mode", "backend", "favordynmods", "threads", "place"]);
+    reader.check_keys(root, "", &["mode", "backend", "favordynmods", "threads", "place", "layout"]);
     Layer {
         mode: root.get("mode").and_then(|value| read_word(reader, value, "mode", &MODES)),
         backend: root.get("backend").and_then(|value| read_word(reader, value, "backend", &BACKENDS)),
         favordynmods: root.get("favordynmods").and_then(|value| reader.flag(value, "favordynmods")),
         levels: root.get("threads").and_then(|value| read_threads(reader, value)),
         place: root.get("place").map(|value| read_places(reader, value, accounts)).unwrap_or_default(),
+        layout: root.get("layout").map(|value| read_layouts(reader, value)).unwrap_or_default(),
     }
 }
 

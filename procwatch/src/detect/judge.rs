@@ -43,12 +43,12 @@ impl Judgement {
         Self { reason, evidence: None, of_cgroup: false }
     }
 
-    fn shown_by(reason: Reason, evidence: impl ToString) -> Self {
-        Self { reason, evidence: Some(evidence.to_string()), of_cgroup: false }
+    const fn shown_by(reason: Reason, evidence: String) -> Self {
+        Self { reason, evidence: Some(evidence), of_cgroup: false }
     }
 
-    fn of_cgroup(reason: Reason, evidence: impl ToString) -> Self {
-        Self { of_cgroup: true, ..Self::shown_by(reason, evidence) }
+    const fn of_cgroup(reason: Reason, evidence: String) -> Self {
+        Self { reason, evidence: Some(evidence), of_cgroup: true }
     }
 }
 
@@ -66,19 +66,19 @@ pub fn judge(rule: &PlaceRule, candidate: &Candidate<'_>) -> Judgement {
         return Judgement::shown_by(Reason::ForAMoment, evidence);
     }
     let Some(cgroup) = candidate.cgroup else {
-        return Judgement::shown_by(Reason::NotInFrom, "its cgroup is gone");
+        return Judgement::shown_by(Reason::NotInFrom, "its cgroup is gone".to_owned());
     };
     if cgroup.is_within(rule.slice.path()) {
-        return Judgement::shown_by(Reason::AlreadyInside, cgroup);
+        return Judgement::shown_by(Reason::AlreadyInside, cgroup.to_string());
     }
     if candidate.is_in_other_namespace {
         return Judgement::bare(Reason::OtherNamespace);
     }
     if !rule.from.iter().any(|from| cgroup.is_within(from.path())) {
-        return Judgement::of_cgroup(elsewhere(cgroup), cgroup);
+        return Judgement::of_cgroup(elsewhere(cgroup), cgroup.to_string());
     }
     if let Some(delegated) = candidate.delegated {
-        return Judgement::of_cgroup(Reason::DelegatedSubtree, delegated);
+        return Judgement::of_cgroup(Reason::DelegatedSubtree, delegated.to_string());
     }
     ignored(rule, candidate, cgroup)
         .or_else(|| main_pid(candidate, cgroup))

@@ -14,7 +14,7 @@ use rustix::{
 use super::{Backend, HeldProcess, Home, MoveError, PrepareError, SessionName};
 use crate::{
     cgroup::{CgroupPath, Mount, SliceRef},
-    inspect,
+    cpus, inspect,
 };
 
 /// The CPUs that each thread of a process might use before a move.
@@ -67,20 +67,20 @@ fn effective(mount: &Path, cgroup: &CgroupPath) -> Option<CpuSet> {
     let text = folders
         .map(|path| fs::read_to_string(mount.join(path).join("cpuset.cpus.effective")))
         .find_map(Result::ok)?;
-    let cpus = parse_cpus(text.trim())?;
+    let cpus = parse_cpus(&text)?;
     (cpus.count() > 0).then_some(cpus)
 }
 
 /// `0-3,8`: the kernel's way of writing CPUs. `None` when it is not that, or has more than fit.
 fn parse_cpus(text: &str) -> Option<CpuSet> {
+    let list = cpus::CpuSet::parse_kernel(text).ok()?;
     let mut cpus = CpuSet::new();
-    for part in text.split(',').filter(|part| !part.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        if last >= CpuSet::MAX_CPU {
+    for cpu in list.iter() {
+        let cpu = cpu as usize;
+        if cpu >= CpuSet::MAX_CPU {
             return None;
         }
-        (first..=last).for_each(|cpu| cpus.set(cpu));
+        cpus.set(cpu);
     }
     Some(cpus)
 }

@@ -180,6 +180,8 @@ pub struct Outcome {
     pub error: Option<String>,
     /// From the event that showed it outside to the kernel's proof of the move, ns.
     pub outside_ns: Option<u64>,
+    /// Threads that were bound to CPUs which the new cgroup does not have, and were set free; null when it was not moved.
+    pub freed_threads: Option<u32>,
     /// Others of the same rule that were found outside after the move and were moved after it; null when it was not
     /// moved, or is itself one of those.
     pub strays: Option<u32>,

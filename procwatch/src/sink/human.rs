@@ -1,7 +1,7 @@
 //! One aligned line a record, for people. Columns line up for ordinary values and grow for extraordinary ones.
 
 mod detail;
-mod line;
+pub(crate) mod line;
 mod place;
 
 use std::{

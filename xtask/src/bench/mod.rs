@@ -7,6 +7,7 @@ pub(crate) mod account;
 mod cost;
 mod idle;
 mod latency;
+pub(crate) mod place;
 mod report;
 mod statistics;
 mod stream;
@@ -32,13 +33,24 @@ use report::{Figure, Report, Section};
 
 /// What is measured, and how.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    /// Something else than all that can be measured on this machine
+    #[command(subcommand)]
+    what: Option<What>,
     /// Fewer rounds: about a minute, to see that everything works
     #[arg(long)]
     quick: bool,
     /// The agent, built already: this is the part that runs as root
     #[arg(long, hide = true)]
     agent: Option<PathBuf>,
+}
+
+/// What is not measured on this machine.
+#[derive(clap::Subcommand)]
+enum What {
+    /// The same `su` sessions under different movers, in virtual machines
+    Place(place::Options),
 }
 
 /// What every part needs.
@@ -60,6 +72,9 @@ const PARTS: [Part; 4] = [
 
 /// Builds, becomes root, measures, and writes what came out.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    if let Some(What::Place(options)) = &options.what {
+        return place::run(workspace, options);
+    }
     if let Some(agent) = &options.agent {
         return measure(agent, options.quick);
     }

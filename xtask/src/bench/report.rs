@@ -89,7 +89,7 @@ impl Figure {
 }
 
 /// Three digits that count, or whole numbers.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         ..10.0 => format!("{value:.2}"),

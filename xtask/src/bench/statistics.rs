@@ -1,9 +1,9 @@
 //! Medians and spreads of small samples.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a sample looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spread {
     /// Values.
     pub(crate) count: usize,

@@ -11,12 +11,18 @@ use anyhow::{Context as _, Result};
 
 /// What a guest is to do.
 pub(crate) struct Job {
+    /// What it is called where its files are kept.
+    pub(crate) name: &'static str,
     /// The files it gets, in the folder that it works in, by their names there.
     pub(crate) files: Vec<(String, Content)>,
     /// The program that is run there, as root; a script by its first line.
     pub(crate) command: String,
     /// Number of its CPUs.
     pub(crate) cpus: u32,
+    /// More words for its kernel's command line.
+    pub(crate) kernel_options: &'static str,
+    /// Whether what it writes is shown as it comes.
+    pub(crate) shown: bool,
     /// How long the command may take.
     pub(crate) timeout: Duration,
 }
@@ -68,9 +74,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("job.tar");
         let job = Job {
+            name: "one",
             files: vec![("tests/one".to_owned(), Content::Text("1".to_owned()))],
             command: "#!/bin/true\n".to_owned(),
             cpus: 1,
+            kernel_options: "",
+            shown: false,
             timeout: Duration::from_secs(7),
         };
         job.pack(&path).unwrap();

@@ -2,11 +2,11 @@
 
 use std::{
     cmp::Ordering,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 
 use super::{
     debian::Suites,
@@ -20,13 +20,30 @@ use crate::setup::say;
 pub(crate) const DEFAULT: &str = "6.1";
 
 /// The kernels of the matrix, oldest to newest; the last word stands for whatever is newest.
-pub(crate) const MATRIX: [&str; 4] = ["5.10", DEFAULT, "6.12", NEWEST];
+pub(crate) const MATRIX: [&str; 7] = ["5.10", DEFAULT, "6.12", "6.16", "6.18", "7.2", NEWEST];
 
 /// Stands for the newest version that there is.
 const NEWEST: &str = "newest";
 
 /// How the names of kernels end that are built for virtual machines.
 const FLAVOUR: &str = "cloud-amd64";
+
+/// Debian's archive has no such kernel, or has it no more.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    version: String,
+    /// What it has.
+    there: String,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, there } = self;
+        write!(f, "Debian's archive has no kernel {version} (any more); it has {there}")
+    }
+}
+
+impl std::error::Error for Missing {}
 
 /// A kernel with what it needs to reach a root file system.
 #[derive(Clone, Debug)]
@@ -43,6 +60,8 @@ impl Kernel {
     /// Finds or fetches the kernel for a version such as `6.1`, a whole release, or `newest`.
     ///
     /// A version, once chosen, stays at its release until `target/vm/kernels` is removed.
+    ///
+    /// The error is [`Missing`] when Debian's archive does not have it.
     pub(crate) fn prepare(
         folder: &Folder,
         programs: &Programs,
@@ -93,7 +112,7 @@ fn choose(suites: &Suites, version: &str) -> Result<String> {
         .collect();
     match newest(&releases, version) {
         Some(release) => Ok(release.to_owned()),
-        None => bail!("Debian has no kernel {version} here; it has {}", releases.join(" ")),
+        None => Err(Missing { version: version.to_owned(), there: releases.join(" ") }.into()),
     }
 }
 
@@ -131,7 +150,9 @@ fn parts(version: &str) -> Vec<(u64, &str)> {
 fn packages(suites: &Suites, release: &str) -> Result<Vec<String>> {
     let escaped = release.replace('.', "\\.").replace('+', "\\+");
     let names = suites.names(&format!("^linux-(image|binary|modules|base)-{escaped}$"))?;
-    ensure!(!names.is_empty(), "Debian has no kernel {release} here any more");
+    if names.is_empty() {
+        return Err(Missing { version: release.to_owned(), there: "newer ones".to_owned() }.into());
+    }
     Ok(names)
 }
 

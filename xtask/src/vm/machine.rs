@@ -111,9 +111,9 @@ impl<'a> Machine<'a> {
     /// One attempt at a job.
     fn attempt(&self, kernel: &Kernel, image: &Path, job: &Job) -> Result<Ended> {
         let start_time = Instant::now();
-        let run = Run::new(self.folder.empty(format!("run/{}", kernel.release))?);
+        let run = Run::new(self.folder.empty(format!("run/{}-{}", kernel.release, job.name))?);
         job.pack(&run.path("job.tar"))?;
-        let mut qemu = self.qemu(kernel, &run, job.cpus, "");
+        let mut qemu = self.qemu(kernel, &run, job.cpus, job.kernel_options);
         qemu.args(disk(image, "root", ",snapshot=on"))
             .args(disk(&run.path("job.tar"), "job", ",readonly=on"))
             .args(["-device", "virtio-serial-pci"])
@@ -121,7 +121,11 @@ impl<'a> Machine<'a> {
             .args(port(&run.path("exit"), "exit"));
         let boot = (BOOT + BOOT_OF_CPU * job.cpus) * self.accelerator.slowness();
         let child = start(&mut qemu)?;
-        let ended = run.wait(child, boot + job.timeout, &mut io::stdout())?;
+        let ended = {
+            let (mut shown, mut unshown) = (io::stdout(), io::sink());
+            let listener: &mut dyn io::Write = if job.shown { &mut shown } else { &mut unshown };
+            run.wait(child, boot + job.timeout, listener)?
+        };
         let output = run.read("output");
         let tail = run.console_tail();
         if let Ok(exit_code) = run.read("exit").trim().parse() {
@@ -210,7 +214,7 @@ impl Run {
         &self,
         mut child: Child,
         timeout: Duration,
-        listener: &mut impl io::Write,
+        listener: &mut dyn io::Write,
     ) -> Result<Option<ExitStatus>> {
         let deadline = Instant::now() + timeout;
         let mut output = None;

@@ -1,35 +1,38 @@
 //! `cargo xtask vm`: tests in virtual machines with stock kernels, systemd, and nobody whose work they could disturb.
 //!
 //! From the inside out: [`debian`] unpacks packages, [`qemu`] has the programs, [`kernel`] and [`image`] are what is
-//! booted, [`machine`] does one [`job`] with them, [`tests`] is the job that this task has.
+//! booted, [`machine`] does one [`job`] with them, [`lab`] has all of these, [`tests`] makes jobs of tests, each in the
+//! [`guests`] that it asks for.
 
 mod cpio;
 mod debian;
 mod folder;
+mod guests;
 mod image;
 mod initramfs;
 mod job;
 mod kernel;
+mod lab;
 mod machine;
+mod programs;
 mod qemu;
 mod tests;
 
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Result, bail};
 
-use self::{
-    debian::Suites,
-    folder::Folder,
-    job::Job,
-    kernel::Kernel,
-    machine::Machine,
-    qemu::{Accelerator, Programs},
-    tests::Outcome,
+use self::tests::{Luggage, Outcome};
+pub(crate) use self::{
+    job::{Content, Job},
+    kernel::DEFAULT as DEFAULT_KERNEL,
+    lab::Lab,
+    machine::Report,
+    programs::compiled as compiled_programs,
 };
 use crate::{
     build::{self, Profile},
@@ -45,9 +48,9 @@ pub(crate) struct Options {
     /// Only tests whose name contains this
     filter: Option<String>,
     /// Kernels: versions such as 6.1, whole releases, or `newest`
-    #[arg(long, value_name = "V", default_values_t = [kernel::DEFAULT.to_owned()], value_delimiter = ',')]
+    #[arg(long, value_name = "V", default_values_t = [DEFAULT_KERNEL.to_owned()], value_delimiter = ',')]
     kernel: Vec<String>,
-    /// Number of virtual CPUs
+    /// Number of virtual CPUs, for tests that do not ask for a number themselves
     #[arg(long, value_name = "N", default_value_t = CPUS, value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: u32,
     /// On every kernel that procwatch knows of, from the oldest to the newest
@@ -63,17 +66,25 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     build::programs(workspace)?;
     let agent = build::agent(workspace, Profile::Release)?;
     let programs = test::test_programs(workspace)?;
-    if !tests::any_matches(&programs, options.filter.as_deref()) {
+    let luggage = Luggage { agent, programs: compiled_programs(workspace)? };
+    let jobs = tests::jobs(&programs, &luggage, options.filter.as_deref(), options.cpus);
+    if jobs.is_empty() {
         bail!("no test for virtual machines has that in its name");
     }
     let lab = Lab::prepare(workspace)?;
-    let job = tests::job(&programs, &agent, options.filter.as_deref(), options.cpus);
     let matrix = kernel::MATRIX.map(str::to_owned);
     let versions = if options.matrix { &matrix[..] } else { &options.kernel };
     let mut table = String::from("\nkernel                          tests\n");
     let mut failed = Vec::new();
     for version in versions {
-        let (name, outcome) = lab.run(version, &job);
+        let (name, outcome) = match lab.kernel(version) {
+            Ok(kernel) => (kernel.release.clone(), tests::run(&lab, &kernel, &jobs)),
+            Err(error) if options.matrix && error.is::<kernel::Missing>() => {
+                say(&format!("left out: {error}"));
+                continue;
+            }
+            Err(error) => (version.clone(), Outcome::without_tests(&error)),
+        };
         let _ = writeln!(table, "{name:<32}{}", outcome.row());
         if outcome.failure.is_some() {
             failed.push(name);
@@ -89,7 +100,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 
 /// Whether a program's tests want a machine of their own.
 pub(crate) fn is_for_guest(program: &TestProgram) -> bool {
-    tests::is_for_guest(program)
+    guests::of(&program.name).is_some()
 }
 
 /// Runs the programs that are for guests on the default kernel, as a part of all tests.
@@ -101,10 +112,11 @@ pub(crate) fn run_default(
     agent: &Path,
     filter: Option<&str>,
 ) -> Result<Outcome> {
-    if !tests::any_matches(programs, filter) {
+    let luggage = Luggage { agent: agent.to_owned(), programs: compiled_programs(workspace)? };
+    let jobs = tests::jobs(programs, &luggage, filter, CPUS);
+    if jobs.is_empty() {
         return Ok(Outcome::default());
     }
-    let job = tests::job(programs, agent, filter, CPUS);
     let lab = match Lab::prepare(workspace) {
         Ok(lab) => lab,
         Err(error) => match error.downcast::<Refusal>() {
@@ -112,50 +124,8 @@ pub(crate) fn run_default(
             Err(error) => return Err(error),
         },
     };
-    let (_, outcome) = lab.run(kernel::DEFAULT, &job);
-    Ok(outcome)
-}
-
-/// All that machines are made of.
-struct Lab {
-    folder: Folder,
-    suites: Suites,
-    programs: Programs,
-    image: PathBuf,
-}
-
-impl Lab {
-    /// Fetches and makes what is not there yet.
-    fn prepare(workspace: &Workspace) -> Result<Self> {
-        caller::hand_over(&workspace.target)?;
-        let folder = Folder::of(workspace)?;
-        let programs = Programs::prepare(&folder)?;
-        let suites = Suites::prepare(&folder)?;
-        let image = image::prepare(&folder, &programs, &suites)?;
-        caller::hand_over(&folder.path(""))?;
-        Ok(Self { folder, suites, programs, image })
-    }
-
-    /// Does the job on one kernel; returns the release and what came of it.
-    fn run(&self, version: &str, job: &Job) -> (String, Outcome) {
-        let kernel = match Kernel::prepare(&self.folder, &self.programs, &self.suites, version) {
-            Ok(kernel) => kernel,
-            Err(error) => return (version.to_owned(), Outcome::without_tests(&error)),
-        };
-        let outcome = self.try_run(&kernel, job).unwrap_or_else(|error| Outcome::without_tests(&error));
-        if let Some(failure) = &outcome.failure {
-            say(&format!("{}: {failure}", kernel.release));
-        }
-        (kernel.release, outcome)
-    }
-
-    /// Does the job on one kernel.
-    fn try_run(&self, kernel: &Kernel, job: &Job) -> Result<Outcome> {
-        let accelerator = Accelerator::find(&self.folder, &self.programs, kernel)?;
-        say(&format!("{} with {} CPUs by {}", kernel.release, job.cpus, accelerator.name()));
-        let machine = Machine::new(&self.folder, &self.programs, accelerator);
-        let report = machine.run(kernel, &self.image, job)?;
-        say(&format!("{} took {:.1} s", kernel.release, report.took.as_secs_f32()));
-        Ok(Outcome::read(&report))
-    }
+    Ok(match lab.kernel(DEFAULT_KERNEL) {
+        Ok(kernel) => tests::run(&lab, &kernel, &jobs),
+        Err(error) => Outcome::without_tests(&error),
+    })
 }

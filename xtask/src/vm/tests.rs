@@ -1,15 +1,19 @@
 //! The tests that need a machine of their own: compiled here, run in a guest.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::PathBuf, process::Command};
 
 use super::{
+    guests::{self, GUESTS, Guest},
     job::{Content, Job},
+    kernel::Kernel,
+    lab::Lab,
     machine::Report,
+    programs::Program,
 };
 use crate::{
     exec,
     report::{Counts, Skip},
-    setup::Refusal,
+    setup::{Refusal, say},
     test::TestProgram,
 };
 
@@ -19,36 +23,73 @@ const RUN: &str = include_str!("guest/run-tests");
 /// The start of a line that tells of a test that could not run in the guest.
 const SKIP: &str = "vm-skip: ";
 
-/// How the names of test programs begin that run in guests.
-const PREFIX: &str = "vm_";
-
-/// Whether a program's tests want a machine of their own.
-pub(crate) fn is_for_guest(program: &TestProgram) -> bool {
-    program.name.starts_with(PREFIX)
+/// Whether one of a program's tests has `filter` in its name. The program itself is asked, here.
+fn matches(program: &TestProgram, filter: Option<&str>) -> bool {
+    let listed = exec::read(Command::new(&program.path).arg("--list").args(filter));
+    listed.is_ok_and(|list| list.lines().any(|line| line.ends_with(": test")))
 }
 
-/// Whether one of the tests for guests has `filter` in its name. The programs themselves are asked, here.
-pub(crate) fn any_matches(programs: &[TestProgram], filter: Option<&str>) -> bool {
-    let lists = |program: &TestProgram| {
-        let listed = exec::read(Command::new(&program.path).arg("--list").args(filter));
-        listed.is_ok_and(|list| list.lines().any(|line| line.ends_with(": test")))
+/// What all guests get besides the tests.
+pub(crate) struct Luggage {
+    /// The agent.
+    pub(crate) agent: PathBuf,
+    /// The small programs that tests start.
+    pub(crate) programs: Vec<Program>,
+}
+
+/// The jobs of running those of `programs` that are for guests and have a test that matches: one for each kind of
+/// guest. `cpus` is for those that do not ask for a number.
+pub(crate) fn jobs(programs: &[TestProgram], luggage: &Luggage, filter: Option<&str>, cpus: u32) -> Vec<Job> {
+    let of = |guest: &'static Guest| {
+        let is_its =
+            |program: &&TestProgram| guests::of(&program.name).is_some_and(|asked| asked.name == guest.name);
+        let its: Vec<_> = programs.iter().filter(is_its).filter(|program| matches(program, filter)).collect();
+        (!its.is_empty()).then(|| job(guest, &its, luggage, filter, cpus))
     };
-    programs.iter().filter(|program| is_for_guest(program)).any(lists)
+    GUESTS.iter().filter_map(of).collect()
 }
 
-/// The job of running `programs` with `agent` in a guest.
-pub(crate) fn job(programs: &[TestProgram], agent: &Path, filter: Option<&str>, cpus: u32) -> Job {
+/// The job of running `programs` in a guest.
+fn job(guest: &Guest, programs: &[&TestProgram], luggage: &Luggage, filter: Option<&str>, cpus: u32) -> Job {
     let mut files = vec![
-        ("procwatch".to_owned(), Content::Copy(agent.to_owned())),
+        ("procwatch".to_owned(), Content::Copy(luggage.agent.clone())),
         ("filter".to_owned(), Content::Text(filter.unwrap_or_default().to_owned())),
     ];
-    for program in programs.iter().filter(|program| is_for_guest(program)) {
+    for (name, path) in &luggage.programs {
+        // Where the tests would compile them to.
+        files.push((format!("tests/programs/{name}"), Content::Copy(path.clone())));
+    }
+    for program in programs {
         files.push((format!("tests/{}", program.name), Content::Copy(program.path.clone())));
     }
-    Job { files, command: RUN.to_owned(), cpus, timeout: Duration::from_mins(5) }
+    Job {
+        name: guest.name,
+        files,
+        command: RUN.to_owned(),
+        cpus: guest.cpus.unwrap_or(cpus),
+        kernel_options: guest.kernel_options,
+        shown: true,
+        timeout: guest.timeout,
+    }
 }
 
-/// What came out of the tests in one guest.
+/// Does the jobs on a kernel, one after the other.
+pub(crate) fn run(lab: &Lab, kernel: &Kernel, jobs: &[Job]) -> Outcome {
+    let mut all = Outcome::default();
+    for job in jobs {
+        let outcome = match lab.run(kernel, job) {
+            Ok(report) => Outcome::read(&report),
+            Err(error) => Outcome::without_tests(&error),
+        };
+        if let Some(failure) = &outcome.failure {
+            say(&format!("{}, {}: {failure}", kernel.release, job.name));
+        }
+        all.add(outcome);
+    }
+    all
+}
+
+/// What came out of the tests in guests.
 #[derive(Default)]
 pub(crate) struct Outcome {
     /// How many ended how.
@@ -72,6 +113,16 @@ impl Outcome {
             code => Some(format!("the tests ended with {code}; on the console:\n{}", report.console_tail)),
         };
         Self { counts, skips: Skip::parse_log(&skips.join("\n")), failure }
+    }
+
+    /// Adds what came out of another guest.
+    fn add(&mut self, other: Self) {
+        self.counts.merge(&other.counts);
+        self.skips.extend(other.skips);
+        self.failure = match (self.failure.take(), other.failure) {
+            (Some(one), Some(two)) => Some(format!("{one}; {two}")),
+            (one, two) => one.or(two),
+        };
     }
 
     /// The row of a table.
@@ -105,14 +156,34 @@ impl Outcome {
 
 #[cfg(test)]
 mod unit {
+    use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+
     use super::*;
 
     #[test]
-    fn only_programs_for_guests_are_packed() {
-        let program = |name: &str| TestProgram { name: name.to_owned(), path: format!("/t/{name}-1").into() };
-        let job = job(&[program("vm_basics"), program("stream")], Path::new("/p"), None, 2);
-        let names: Vec<&str> = job.files.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["procwatch", "filter", "tests/vm_basics"]);
+    fn each_kind_of_guest_has_one_job_with_its_programs() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = |name: &str, tests: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, format!("#!/bin/sh\necho '{tests}'\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            TestProgram { name: name.to_owned(), path }
+        };
+        let programs = [
+            program("vm_basics", "one: test"),
+            program("vm20_layout", "two: test"),
+            program("vm_none", "0 tests, 0 benchmarks"),
+            program("stream", "three: test"),
+        ];
+        let luggage = Luggage { agent: "/p".into(), programs: vec![("burst".to_owned(), "/b".into())] };
+        let jobs = jobs(&programs, &luggage, None, 2);
+        let told = |job: &Job| -> (&str, u32, Vec<String>) {
+            (job.name, job.cpus, job.files.iter().map(|(name, _)| name.clone()).collect())
+        };
+        let told: Vec<_> = jobs.iter().map(told).collect();
+        let files =
+            |test: &str| ["procwatch", "filter", "tests/programs/burst", test].map(str::to_owned).to_vec();
+        assert_eq!(told, [("vm", 2, files("tests/vm_basics")), ("vm20", 20, files("tests/vm20_layout"))]);
     }
 
     #[test]

@@ -1,22 +1,25 @@
 //! Finds the cgroups of the rules and tells the kernel programs of them.
 
+use std::time::Duration;
+
 use procwatch_common::{
     place::{ELSEWHERE, MAX_FROM, PLACE_AT_EXEC_ONLY, PlaceCell},
     policy::CgroupCell,
 };
 
-use super::{Placer, Rule};
+use super::{Placer, Rule, account::Account, facts::Facts, sessions::Sessions, watch::Watch};
 use crate::{
     agent::AgentError,
     cgroup::{Mount, ResolvedCgroup, SliceRef, resolve},
     config::{Config, Owner, PlaceRule},
+    detect::place::Placement,
     execute::{Backend, PrepareError},
     kernel::Kernel,
     record::Mode,
 };
 
 impl Placer {
-    /// Finds the cgroups of all rules. `backend` makes the back end for a rule.
+    /// Finds the cgroups of all rules. `backend` makes the back end for a rule. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// When a slice is not there and cannot be made.
@@ -33,11 +36,54 @@ impl Placer {
             };
             let mut backend = backend(written).map_err(named)?;
             let home = backend.prepare(&written.slice).map_err(named)?;
-            let from = written.from.iter().map(|from| resolve(mount, from));
-            let from = from.collect::<Result<_, _>>().map_err(|source| named(source.into()))?;
-            rules.push(Rule { written: written.clone(), home, from, backend });
+            rules.push(Rule { written: written.clone(), home, from: sources(mount, written), backend });
         }
-        Ok(Self::assemble(config.mode, rules, mount))
+        let paths = || rules.iter().flat_map(|rule| rule.written.from.iter().chain([&rule.written.slice]));
+        let watch = (!rules.is_empty()).then(|| Watch::new(mount, paths().map(SliceRef::path)));
+        Ok(Self {
+            mode: config.mode,
+            watch: watch.transpose().map_err(AgentError::io("watching the cgroups of rules"))?,
+            rules,
+            placement: Placement::new(),
+            mount: mount.clone(),
+            facts: Facts::new(mount),
+            sessions: Sessions::default(),
+            account: Account::default(),
+        })
+    }
+
+    /// Sources that are not there now, each with its rule: they are taken from as soon as they are.
+    pub fn absent(&self) -> Vec<String> {
+        let absent = self.rules.iter().flat_map(|rule| {
+            let written = &rule.written;
+            let gone = written.from.iter().filter(|from| resolve(&self.mount, from).is_err());
+            gone.map(|from| format!("{}: from {from} is not there yet; it is watched for", written.described))
+        });
+        absent.collect()
+    }
+
+    /// Looks the rules' cgroups up again and tells the programs of those that are others now. Returns whether any is.
+    ///
+    /// # Errors
+    /// When the kernel side refuses.
+    pub fn find_again(&mut self, kernel: &mut Kernel) -> Result<bool, AgentError> {
+        let mut any = false;
+        for index in 0..self.rules.len() {
+            let rule = &mut self.rules[index];
+            let from = sources(&self.mount, &rule.written);
+            let mut changed = from != rule.from;
+            rule.from = from;
+            let is_other = resolve(&self.mount, &rule.written.slice).is_ok_and(|now| now != rule.home.slice);
+            if is_other && let Ok(home) = rule.backend.prepare(&rule.written.slice) {
+                rule.home = home;
+                changed = true;
+            }
+            if changed {
+                self.tell_rule(index, kernel)?;
+            }
+            any |= changed;
+        }
+        Ok(any)
     }
 
     /// Tells the kernel programs where whose processes belong.
@@ -69,11 +115,11 @@ impl Placer {
         for (slot, source) in cells.iter_mut().zip(from) {
             *slot = cell(source);
         }
-        let hold = written.hold.filter(|_| self.mode == Mode::Enforce);
+        let hold = if self.mode == Mode::Enforce { written.hold } else { Duration::ZERO };
         let cell = PlaceCell {
             target: cell(&home.slice),
             from: cells,
-            hold_ns: hold.map_or(0, |hold| hold.as_nanos() as u64),
+            hold_ns: hold.as_nanos() as u64,
             rule: index as u32,
             flags: if written.ignore.is_by_program() { PLACE_AT_EXEC_ONLY } else { 0 },
         };
@@ -81,9 +127,14 @@ impl Placer {
     }
 }
 
+/// The sources of a rule that are there now.
+fn sources(mount: &Mount, rule: &PlaceRule) -> Vec<ResolvedCgroup> {
+    rule.from.iter().filter_map(|from| resolve(mount, from).ok()).collect()
+}
+
 /// Whether execs are to be held by this configuration.
 pub fn wants_hold(config: &Config) -> bool {
-    config.mode == Mode::Enforce && config.place.iter().any(|rule| rule.hold.is_some())
+    config.mode == Mode::Enforce && config.place.iter().any(|rule| !rule.hold.is_zero())
 }
 
 const fn cell(cgroup: &ResolvedCgroup) -> CgroupCell {

@@ -6,11 +6,15 @@ mod arm;
 mod facts;
 mod sessions;
 mod sweep;
+mod watch;
+
+use std::io;
 
 use procwatch_common::{place::Leave, stats::Stats};
 
 pub use self::arm::wants_hold;
-use self::{account::Account, facts::Facts, sessions::Sessions};
+pub(crate) use self::facts::delegated;
+use self::{account::Account, facts::Facts, sessions::Sessions, watch::Watch};
 use super::{AgentError, report::Reporter};
 use crate::{
     cgroup::{CgroupPath, Mount, ResolvedCgroup},
@@ -45,9 +49,11 @@ pub struct Placer {
     rules: Vec<Rule>,
     /// The detector, which also remembers what was done.
     pub placement: Placement,
+    mount: Mount,
     facts: Facts,
     sessions: Sessions,
     account: Account,
+    watch: Option<Watch>,
 }
 
 /// What a placement is carried out with.
@@ -70,17 +76,6 @@ struct Proof {
 }
 
 impl Placer {
-    fn assemble(mode: Mode, rules: Vec<Rule>, mount: &Mount) -> Self {
-        Self {
-            mode,
-            rules,
-            placement: Placement::new(),
-            facts: Facts::new(mount),
-            sessions: Sessions::default(),
-            account: Account::default(),
-        }
-    }
-
     /// Decides about a process that was seen outside, records it and, in enforce mode, carries it out.
     ///
     /// # Errors
@@ -116,6 +111,17 @@ impl Placer {
     /// What was done, with what the kernel programs counted; `None` when there is no rule.
     pub fn account(&self, stats: &Stats) -> Option<record::Placement> {
         (!self.rules.is_empty()).then(|| self.account.record(stats))
+    }
+
+    /// Returns when a cgroup that a rule names, or one above it, came or went. Cancel safe.
+    ///
+    /// # Errors
+    /// When the kernel can no longer be asked.
+    pub async fn changed(&self) -> io::Result<()> {
+        match &self.watch {
+            Some(watch) => watch.changed().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Removes empty leaves that we made.
@@ -213,6 +219,7 @@ impl Placer {
             Err(_) => outcome.result = Outcoming::Gone,
         }
         if outcome.result.is_moved() {
+            outcome.freed_threads = Some(self.rules[place.rule].backend.freed_threads());
             let is_new = self.sessions.moved(place.subject.key(), session);
             self.account.moved(is_new, outcome.outside_ns);
         } else {
@@ -234,6 +241,7 @@ impl Placer {
             session: session.to_string(),
             error: None,
             outside_ns: None,
+            freed_threads: None,
             strays: None,
             still_outside: None,
         }

@@ -8,6 +8,10 @@ use super::Verdict;
 use crate::{
     cgroup::{Mount, MountError, SliceRef, resolve},
     config::{self, Config, DEFAULT_FOLDER, PlaceRule},
+    layout::{
+        facts::{CPU_FOLDER, Facts, Sources},
+        judge,
+    },
     record::Mode,
     text::escape,
 };
@@ -114,9 +118,16 @@ impl RuleReport {
                 .filter_map(|from| id(from).err())
                 .map(|why| format!("from {why}"))
                 .collect(),
-            problem: target.err().map(|why| format!("slice {why}")),
+            problem: target.err().map(|why| format!("slice {why}")).or_else(|| threaded(rule, mount)),
         }
     }
+}
+
+/// A slice that a process was written into: nobody can be moved to it, and its user's next login fails.
+fn threaded(rule: &PlaceRule, mount: &Result<Mount, MountError>) -> Option<String> {
+    let sources = Sources { hierarchy: mount.as_ref().ok()?.point.clone(), cpus: CPU_FOLDER.into() };
+    let facts = Facts::gather(&sources, std::slice::from_ref(&rule.slice), None).ok()?;
+    Some(format!("slice {}", judge::threaded(rule.slice.path(), &facts)?))
 }
 
 #[cfg(test)]
@@ -134,14 +145,7 @@ mod tests {
         }
         let file = tree.path().join("x.toml");
         fs::write(&file, RULE).unwrap();
-        let mount = Mount {
-            point: tree.path().to_owned(),
-            controllers: Vec::new(),
-            favordynmods: false,
-            nsdelegate: false,
-            memory_recursiveprot: false,
-            whole: true,
-        };
+        let mount = crate::samples::mount(tree.path());
         ConfigReport::held_against(&config::load(Some(&file)).unwrap(), &Ok(mount))
     }
 
@@ -160,6 +164,25 @@ mod tests {
         let no_slice = report(&["a/from"]);
         assert_eq!(no_slice.verdict(), Verdict::Bad);
         assert!(no_slice.rules[0].problem.as_ref().unwrap().starts_with("slice /a/target: there is no such"));
+    }
+
+    #[test]
+    fn a_slice_that_was_written_into_is_named() {
+        let tree = tempfile::tempdir().unwrap();
+        let target = tree.path().join("a/target");
+        fs::create_dir_all(&target).unwrap();
+        fs::write(target.join("cgroup.type"), "domain threaded\n").unwrap();
+        fs::write(target.join("cgroup.procs"), "1\n").unwrap();
+        let file = tree.path().join("x.toml");
+        fs::write(&file, RULE).unwrap();
+        let mount = crate::samples::mount(tree.path());
+        let report = ConfigReport::held_against(&config::load(Some(&file)).unwrap(), &Ok(mount));
+        let problem = report.rules[0].problem.as_ref().unwrap();
+        assert!(
+            problem.starts_with("slice /a/target is \"domain threaded\"") && problem.contains("pid 1"),
+            "{problem}"
+        );
+        assert_eq!(report.verdict(), Verdict::Bad);
     }
 
     #[test]

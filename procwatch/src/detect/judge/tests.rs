@@ -13,7 +13,7 @@ fn rule() -> PlaceRule {
         owner: Owner::Uid(1003),
         slice: SliceRef::parse("user-1003.slice").unwrap(),
         from: vec![SliceRef::parse("user.slice").unwrap()],
-        hold: None,
+        hold: std::time::Duration::ZERO,
         ignore: Ignore::default(),
         described: "place[1] uid=1003".to_owned(),
         location: Location::of_file("t.toml".as_ref()),

@@ -9,7 +9,7 @@ use crate::{
 
 /// The text of a line, kept for its memory, and what bounds it.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     text: String,
     columns: usize,
     colour: bool,
@@ -17,50 +17,50 @@ pub(super) struct Line {
 
 impl Line {
     /// Foreign texts may take `columns` each.
-    pub(super) const fn new(columns: usize, colour: bool) -> Self {
+    pub(crate) const fn new(columns: usize, colour: bool) -> Self {
         Self { text: String::new(), columns, colour }
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.text.clear();
     }
 
-    pub(super) const fn as_bytes(&self) -> &[u8] {
+    pub(crate) const fn as_bytes(&self) -> &[u8] {
         self.text.as_bytes()
     }
 
     /// Columns that a foreign text may take.
-    pub(super) const fn columns(&self) -> usize {
+    pub(crate) const fn columns(&self) -> usize {
         self.columns
     }
 
     /// Where the next text will stand.
-    pub(super) const fn position(&self) -> usize {
+    pub(crate) const fn position(&self) -> usize {
         self.text.len()
     }
 
-    pub(super) fn add(&mut self, text: fmt::Arguments<'_>) {
+    pub(crate) fn add(&mut self, text: fmt::Arguments<'_>) {
         // A string takes everything.
         let _ = self.text.write_fmt(text);
     }
 
-    pub(super) fn push(&mut self, text: &str) {
+    pub(crate) fn push(&mut self, text: &str) {
         self.text.push_str(text);
     }
 
-    pub(super) fn ends_with(&self, last: char) -> bool {
+    pub(crate) fn ends_with(&self, last: char) -> bool {
         self.text.ends_with(last)
     }
 
     /// Fills up with spaces what stands since `start` to `width` columns.
-    pub(super) fn pad(&mut self, start: usize, width: usize) {
+    pub(crate) fn pad(&mut self, start: usize, width: usize) {
         for _ in self.columns_since(start)..width {
             self.text.push(' ');
         }
     }
 
     /// Cuts what stands since `start` to `columns`, the last of which then shows that it was cut.
-    pub(super) fn cut(&mut self, start: usize, columns: usize) {
+    pub(crate) fn cut(&mut self, start: usize, columns: usize) {
         if self.text.len() - start > columns && self.columns_since(start) > columns {
             let kept: usize =
                 self.since(start).chars().take(columns.saturating_sub(1)).map(char::len_utf8).sum();
@@ -70,7 +70,7 @@ impl Line {
     }
 
     /// A path or another foreign text, of at most `columns`.
-    pub(super) fn foreign(&mut self, text: &Text, columns: usize) {
+    pub(crate) fn foreign(&mut self, text: &Text, columns: usize) {
         let start = self.position();
         self.text.push_str(&escape(text.as_bytes()));
         self.cut(start, columns);
@@ -78,7 +78,7 @@ impl Line {
 
     /// Our own words, which may quote others': these are escaped already, but for control characters in a system's
     /// messages.
-    pub(super) fn words(&mut self, words: &str) {
+    pub(crate) fn words(&mut self, words: &str) {
         if words.chars().any(char::is_control) {
             self.text.push_str(&escape(words.as_bytes()));
         } else {
@@ -87,7 +87,7 @@ impl Line {
     }
 
     /// Arguments with a space between them, each quoted when its borders would not be seen otherwise.
-    pub(super) fn arguments(&mut self, args: &[Text]) {
+    pub(crate) fn arguments(&mut self, args: &[Text]) {
         for (index, arg) in args.iter().enumerate() {
             if index > 0 {
                 self.text.push(' ');
@@ -113,7 +113,7 @@ impl Line {
     }
 
     /// The word of a severity.
-    pub(super) fn severity(&mut self, severity: Severity) {
+    pub(crate) fn severity(&mut self, severity: Severity) {
         let (word, colour) = match severity {
             Severity::Notice => ("NOTICE", "36"),
             Severity::Warning => ("WARNING", "33"),
@@ -128,7 +128,7 @@ impl Line {
     }
 
     /// Ends the line; the spaces of an empty last column are left out.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         let len = self.text.trim_end_matches(' ').len();
         self.text.truncate(len);
         self.text.push('\n');

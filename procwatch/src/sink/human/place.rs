@@ -44,6 +44,9 @@ pub(super) fn add_outcome(outcome: &Outcome, line: &mut Line) {
     if let Some(outside_ns) = outcome.outside_ns {
         line.add(format_args!(", outside {}", Span(outside_ns)));
     }
+    if let Some(threads) = outcome.freed_threads.filter(|threads| *threads > 0) {
+        line.add(format_args!(", {threads} threads freed of their CPU affinity"));
+    }
     if let Some(strays) = outcome.strays.filter(|strays| *strays > 0) {
         line.add(format_args!(", {strays} more after it"));
     }
