@@ -162,7 +162,8 @@ fn assert_unharmed(shell: &mut Started, pid: u32, leaf: &str) {
 mod backends {
     use super::*;
 
-    fn a_session_is_placed_and_follows_the_slice(backend: (&str, &'static str)) {
+    /// One life: placed, the slice's limits changed, the agent stopped, started, killed and started again.
+    fn nothing_is_lost(backend: (&str, &'static str)) {
         let scene = Scene::new(backend);
         assert!(!is_active("user-1003.slice"));
         let agent = scene.agent();
@@ -186,33 +187,55 @@ mod backends {
         wait_for_cpus(pid, "0-1");
         limit("1");
         wait_for_cpus(pid, "1");
-
         assert!(systemctl(&["daemon-reload"]));
         assert_unharmed(&mut shell, pid, &leaf);
         assert_eq!(status(pid, "Cpus_allowed_list"), "1");
-        assert!(is_active("user-1003.slice") && is_active(KEEPER));
+
+        // Stopped with somebody in it, the unit is left to him and to the next agent.
+        let keeper = main_pid();
+        agent.finish();
+        assert_unharmed(&mut shell, pid, &leaf);
+        assert!(is_active("user-1003.slice"));
+        assert_eq!(status(pid, "Cpus_allowed_list"), "1");
+        let mut agent = scene.agent();
+        assert_eq!(main_pid(), keeper, "the unit is taken over as it is");
         let (mut second, second_pid) = su();
-        scene.leaf_of(second_pid);
-        assert!(second.end().success() && shell.end().success(), "nobody was killed");
+        let second_leaf = scene.leaf_of(second_pid);
+        assert_ne!(second_leaf, leaf);
+
+        agent.signal(Signal::SIGKILL);
+        assert!(!agent.wait().status.success());
+        assert_unharmed(&mut shell, pid, &leaf);
+        let (mut stray, stray_pid) = su();
+        assert!(cgroup(stray_pid).starts_with("/user.slice/user-1000.slice/"));
+        let agent = scene.agent();
+        assert_eq!(main_pid(), keeper, "the unit is taken over as it is");
+        scene.leaf_of(stray_pid);
+        assert_unharmed(&mut shell, pid, &leaf);
+        assert_unharmed(&mut second, second_pid, &second_leaf);
+        assert!(
+            stray.end().success() && second.end().success() && shell.end().success(),
+            "nobody was killed"
+        );
         agent.finish();
         wait_until_gone(SLICE);
         assert!(!is_active(KEEPER) && !is_active("user-1003.slice"));
     }
 
     #[test]
-    fn a_leaf_of_the_unit_follows_the_slice() {
+    fn nothing_is_lost_in_leaves() {
         needs!(Vm, Bpf);
-        a_session_is_placed_and_follows_the_slice(SYSTEMD);
+        nothing_is_lost(SYSTEMD);
     }
 
     #[test]
-    fn a_scope_follows_the_slice() {
+    fn nothing_is_lost_in_scopes() {
         needs!(Vm, Bpf);
-        a_session_is_placed_and_follows_the_slice(SCOPE);
+        nothing_is_lost(SCOPE);
     }
 
     #[test]
-    fn the_keeper_has_few_rights_and_a_leaf_of_its_own() {
+    fn the_keeper_has_few_rights_and_comes_back_when_it_is_killed() {
         needs!(Vm, Bpf);
         let scene = Scene::new(SYSTEMD);
         let agent = scene.agent();
@@ -223,165 +246,77 @@ mod backends {
             (status(keeper, "NoNewPrivs"), status(keeper, "Seccomp")),
             ("1".to_owned(), "2".to_owned())
         );
-        // A leaf can be limited alone, because nobody lives in the unit's own cgroup.
-        fs::write(folder(SLICE).join(KEEPER).join("cgroup.subtree_control"), "+cpu").unwrap();
-        agent.finish();
-    }
-
-    #[test]
-    fn the_keeper_comes_back_when_it_is_killed() {
-        needs!(Vm, Bpf);
-        let scene = Scene::new(SYSTEMD);
-        let agent = scene.agent();
         let (mut shell, pid) = su();
         let leaf = scene.leaf_of(pid);
-        let before = main_pid();
         assert!(systemctl(&["kill", "--kill-who=main", "--signal=KILL", KEEPER]));
-        until("another one", || (![0, before].contains(&main_pid()) && is_active(KEEPER)).then_some(()));
+        until("another one", || (![0, keeper].contains(&main_pid()) && is_active(KEEPER)).then_some(()));
         assert_unharmed(&mut shell, pid, &leaf);
         assert!(shell.end().success());
         agent.finish();
     }
 
-    fn a_stop_of_the_agent_harms_nobody(backend: (&str, &'static str)) {
-        let scene = Scene::new(backend);
-        let agent = scene.agent();
-        let (mut shell, pid) = su();
-        let leaf = scene.leaf_of(pid);
-        agent.finish();
-        assert_unharmed(&mut shell, pid, &leaf);
-        assert!(is_active("user-1003.slice"));
-        assert_eq!(status(pid, "Cpus_allowed_list"), "1");
-
-        let agent = scene.agent();
-        assert_unharmed(&mut shell, pid, &leaf);
-        let (mut second, second_pid) = su();
-        let second_leaf = scene.leaf_of(second_pid);
-        assert_ne!(second_leaf, leaf);
-        assert!(shell.end().success());
-        agent.finish();
-        wait_until_gone(&leaf);
-        assert_unharmed(&mut second, second_pid, &second_leaf);
-        assert!(second.end().success());
-        scene.agent().finish();
-        wait_until_gone(SLICE);
-    }
-
-    #[test]
-    fn a_stop_of_the_agent_leaves_the_unit_to_those_in_it() {
-        needs!(Vm, Bpf);
-        a_stop_of_the_agent_harms_nobody(SYSTEMD);
-    }
-
-    #[test]
-    fn a_stop_of_the_agent_leaves_scopes_alone() {
-        needs!(Vm, Bpf);
-        a_stop_of_the_agent_harms_nobody(SCOPE);
-    }
-
-    fn a_killed_agent_is_followed_by_one_that_goes_on(backend: (&str, &'static str)) {
+    /// Lets blows fall on an agent's units, and sees after each that nobody is harmed and that a further session is
+    /// placed again, at the latest by an agent that was started anew.
+    fn nobody_is_harmed(backend: (&str, &'static str), blows: &[fn(&str)]) {
         let scene = Scene::new(backend);
         let mut agent = scene.agent();
         let (mut shell, pid) = su();
         let leaf = scene.leaf_of(pid);
-        let keeper = main_pid();
-        agent.signal(Signal::SIGKILL);
-        assert!(!agent.wait().status.success());
-        assert_unharmed(&mut shell, pid, &leaf);
-        let (mut stray, stray_pid) = su();
-        assert!(cgroup(stray_pid).starts_with("/user.slice/user-1000.slice/"));
-
-        let agent = scene.agent();
-        assert_eq!(main_pid(), keeper, "the unit is taken over as it is");
-        scene.leaf_of(stray_pid);
-        assert_unharmed(&mut shell, pid, &leaf);
-        assert!(stray.end().success() && shell.end().success());
+        for blow in blows {
+            blow(&leaf);
+            assert_unharmed(&mut shell, pid, &leaf);
+            let (mut second, second_pid) = su();
+            let outcome = agent
+                .wait_for("its outcome", |record| record["kind"] == "outcome" && record["pid"] == second_pid);
+            if outcome["result"] == "failed" {
+                assert!(text(&outcome["error"]).contains("was stopped"), "{outcome}");
+                agent.finish();
+                agent = scene.agent();
+            }
+            scene.leaf_of(second_pid);
+            assert!(is_active("user-1003.slice") && is_active(KEEPER));
+            wait_for_cpus(second_pid, "1");
+            assert_unharmed(&mut shell, pid, &leaf);
+            wait_for_cpus(pid, "1");
+            assert!(second.end().success());
+        }
+        assert!(shell.end().success());
         agent.finish();
         wait_until_gone(SLICE);
     }
 
-    #[test]
-    fn a_killed_agent_leaves_its_unit_to_the_next() {
-        needs!(Vm, Bpf);
-        a_killed_agent_is_followed_by_one_that_goes_on(SYSTEMD);
+    fn stop_the_unit(_leaf: &str) {
+        assert!(systemctl(&["stop", KEEPER]));
+    }
+
+    fn stop_the_slice(_leaf: &str) {
+        assert!(systemctl(&["stop", "user-1003.slice"]));
+    }
+
+    /// A unit whose processes have limits of their own could not be entered again.
+    fn limit_leaves_and_stop_the_unit(leaf: &str) {
+        let unit = folder(leaf).parent().unwrap().to_owned();
+        fs::write(unit.join("cgroup.subtree_control"), "+cpu +memory").unwrap();
+        stop_the_unit(leaf);
+    }
+
+    fn stop_the_scope(leaf: &str) {
+        let scope = leaf.rsplit('/').next().unwrap();
+        let description = show(scope, "Description");
+        assert!(description.starts_with("su session of aimgr"), "{description}");
+        assert!(systemctl(&["stop", scope]));
     }
 
     #[test]
-    fn a_killed_agent_leaves_its_scopes_to_the_next() {
+    fn no_stop_kills_anybody_in_leaves() {
         needs!(Vm, Bpf);
-        a_killed_agent_is_followed_by_one_that_goes_on(SCOPE);
-    }
-
-    /// Lets `blow` fall on an agent's units, and sees that nobody is harmed and that a further session is placed again, at
-    /// the latest by an agent that was started anew.
-    fn nobody_is_harmed(backend: (&str, &'static str), blow: impl FnOnce(&str)) {
-        let scene = Scene::new(backend);
-        let agent = scene.agent();
-        let (mut shell, pid) = su();
-        let leaf = scene.leaf_of(pid);
-        blow(&leaf);
-        assert_unharmed(&mut shell, pid, &leaf);
-
-        let (mut second, second_pid) = su();
-        let outcome = agent
-            .wait_for("its outcome", |record| record["kind"] == "outcome" && record["pid"] == second_pid);
-        let agent = if outcome["result"] == "failed" {
-            assert!(text(&outcome["error"]).contains("was stopped"), "{outcome}");
-            agent.finish();
-            scene.agent()
-        } else {
-            agent
-        };
-        scene.leaf_of(second_pid);
-        assert!(is_active("user-1003.slice") && is_active(KEEPER));
-        wait_for_cpus(second_pid, "1");
-        assert_unharmed(&mut shell, pid, &leaf);
-        wait_for_cpus(pid, "1");
-        assert!(second.end().success() && shell.end().success());
-        agent.finish();
-        wait_until_gone(SLICE);
+        nobody_is_harmed(SYSTEMD, &[stop_the_unit, stop_the_slice, limit_leaves_and_stop_the_unit]);
     }
 
     #[test]
-    fn a_stop_of_the_unit_kills_nobody() {
+    fn no_stop_kills_anybody_in_scopes() {
         needs!(Vm, Bpf);
-        nobody_is_harmed(SYSTEMD, |_| assert!(systemctl(&["stop", KEEPER])));
-    }
-
-    #[test]
-    fn a_unit_with_limited_leaves_can_be_started_again() {
-        needs!(Vm, Bpf);
-        nobody_is_harmed(SYSTEMD, |leaf| {
-            let unit = folder(leaf).parent().unwrap().to_owned();
-            fs::write(unit.join("cgroup.subtree_control"), "+cpu +memory").unwrap();
-            assert!(systemctl(&["stop", KEEPER]));
-        });
-    }
-
-    #[test]
-    fn a_stop_of_the_slice_kills_nobody_in_leaves() {
-        needs!(Vm, Bpf);
-        nobody_is_harmed(SYSTEMD, |_| assert!(systemctl(&["stop", "user-1003.slice"])));
-    }
-
-    #[test]
-    fn a_stop_of_the_slice_kills_nobody_in_scopes() {
-        needs!(Vm, Bpf);
-        nobody_is_harmed(SCOPE, |_| assert!(systemctl(&["stop", "user-1003.slice"])));
-    }
-
-    #[test]
-    fn a_stop_of_a_scope_kills_nobody() {
-        needs!(Vm, Bpf);
-        nobody_is_harmed(SCOPE, |leaf| {
-            let scope = leaf.rsplit('/').next().unwrap();
-            assert!(
-                show(scope, "Description").starts_with("su session of aimgr"),
-                "{}",
-                show(scope, "Description")
-            );
-            assert!(systemctl(&["stop", scope]));
-        });
+        nobody_is_harmed(SCOPE, &[stop_the_unit, stop_the_scope, stop_the_slice]);
     }
 
     #[test]
@@ -415,14 +350,9 @@ mod backends {
         wait_for_cpus(login_pid, "1");
         assert!(second.end().success());
 
-        // Logged out, the user's manager goes, and ours stays.
+        // Logged out and in again, and thrown out: the user's manager goes, and ours stays.
         assert!(login.end().success());
-        until("aimgr's manager is gone", || (!is_active("user@1003.service")).then_some(()));
         assert_unharmed(&mut shell, pid, &leaf);
-        assert!(is_active("user-1003.slice") && is_active(KEEPER));
-        assert_eq!(status(pid, "Cpus_allowed_list"), "1");
-
-        // Thrown out.
         let (mut login, login_pid) = super::login();
         assert!(cgroup(login_pid).starts_with(&format!("{SLICE}/session-")));
         assert!(Command::new("loginctl").args(["terminate-user", "aimgr"]).status().unwrap().success());
@@ -430,6 +360,7 @@ mod backends {
         until("aimgr's manager is gone", || (!is_active("user@1003.service")).then_some(()));
         assert_unharmed(&mut shell, pid, &leaf);
         assert!(is_active("user-1003.slice") && is_active(KEEPER));
+        assert_eq!(status(pid, "Cpus_allowed_list"), "1");
         assert!(shell.end().success());
         agent.finish();
         wait_until_gone(SLICE);
@@ -450,18 +381,16 @@ mod backends {
     #[test]
     fn a_thread_bound_to_other_cpus_is_set_free() {
         needs!(Vm, Bpf);
-        for backend in [SYSTEMD, SCOPE] {
-            let scene = Scene::new(backend);
-            let agent = scene.agent();
-            let (mut shell, pid) = announced(session("desk", &format!("taskset -c 0 su aimgr -c '{SHELL}'")));
-            scene.leaf_of(pid);
-            wait_for_cpus(pid, "1");
-            // It is not only elsewhere now, but bound no more.
-            limit("0-1");
-            wait_for_cpus(pid, "0-1");
-            assert!(shell.end().success());
-            agent.finish();
-        }
+        let scene = Scene::new(SYSTEMD);
+        let agent = scene.agent();
+        let (mut shell, pid) = announced(session("desk", &format!("taskset -c 0 su aimgr -c '{SHELL}'")));
+        scene.leaf_of(pid);
+        wait_for_cpus(pid, "1");
+        // It is not only elsewhere now, but bound no more.
+        limit("0-1");
+        wait_for_cpus(pid, "0-1");
+        assert!(shell.end().success());
+        agent.finish();
     }
 
     #[test]
