@@ -16,7 +16,7 @@ pub(crate) struct Guest {
 
 /// The kinds of guests; each that a test asks for is booted once.
 pub(crate) const GUESTS: [Guest; 3] = [
-    Guest { name: "vm", cpus: None, kernel_options: "", timeout: Duration::from_mins(7) },
+    Guest { name: "vm", cpus: None, kernel_options: "", timeout: Duration::from_mins(10) },
     // The machine of procwatch's first user: the layout of CPUs matters.
     Guest { name: "vm20", cpus: Some(20), kernel_options: "", timeout: Duration::from_mins(7) },
     // Debian's list of security modules without bpf: nothing can be held, as on many other distributions.
