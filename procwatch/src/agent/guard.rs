@@ -72,12 +72,20 @@ impl Guard {
         &mut self.report
     }
 
+    /// Deals with what is there already. To be called once, before [`Self::run`].
+    ///
+    /// # Errors
+    /// When the kernel side or the output fails.
+    pub fn begin(&mut self) -> Result<(), AgentError> {
+        self.look_around()?;
+        self.placer.begin_to_hold(&mut self.kernel)
+    }
+
     /// Works until the order to end. A reader that leaves does not end it: the work goes on in silence.
     ///
     /// # Errors
     /// When the kernel side or the output fails.
     pub async fn run(&mut self, shutdown: &mut Shutdown) -> Result<(), AgentError> {
-        self.look_around()?;
         loop {
             self.drain()?;
             self.report.shed();

@@ -91,6 +91,7 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
         guard.report().health(HealthTopic::Unavailable, what)?;
     }
     let priority = args.priority.apply();
+    guard.begin()?;
     if let Err(error) = &moves {
         guard.report().health(HealthTopic::Degraded, error.to_string())?;
     }

@@ -14,7 +14,7 @@ use rustix::{
 use super::{Backend, HeldProcess, Home, MoveError, PrepareError, SessionName};
 use crate::{
     cgroup::{CgroupPath, Mount, SliceRef},
-    cpus, inspect,
+    cpus,
 };
 
 /// The CPUs that each thread of a process might use before a move.
@@ -25,10 +25,10 @@ pub struct Before {
     threads: HashMap<Pid, CpuSet>,
 }
 
-/// Looks at a process that is about to be moved. `None` where there is no cpuset controller, or it has ended.
+/// Looks at a process that is about to be moved. `None` where there is no cpuset controller, or it has ended, or it is
+/// not known where it was.
 pub fn before_move(process: &HeldProcess, mount: &Mount) -> Option<Before> {
-    let place = inspect::cgroup(process.key())?;
-    let unbound = effective(&mount.point, &place)?;
+    let unbound = effective(&mount.point, process.cgroup()?)?;
     let with_mask = |tid| Some((tid, sched_getaffinity(Some(tid)).ok()?));
     Some(Before { unbound, threads: threads(process).into_iter().filter_map(with_mask).collect() })
 }

@@ -8,6 +8,7 @@ use rustix::{
 };
 
 use crate::{
+    cgroup::CgroupPath,
     event::{ProcessKey, Subject},
     inspect::{self, Identity},
 };
@@ -21,6 +22,7 @@ pub struct HeldProcess {
     fd: OwnedFd,
     key: ProcessKey,
     uid: u32,
+    cgroup: Option<CgroupPath>,
 }
 
 impl HeldProcess {
@@ -34,9 +36,20 @@ impl HeldProcess {
         // The descriptor first: what is found to be the process meant after that stays so.
         let fd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| Identity::Gone)?;
         match inspect::identity(subject) {
-            Identity::Same => Ok(Self { fd, key: subject.key(), uid: subject.uid }),
+            Identity::Same => Ok(Self { fd, key: subject.key(), uid: subject.uid, cgroup: None }),
             other => Err(other),
         }
+    }
+
+    /// The same, and in this cgroup when it was seen, where that is known.
+    #[must_use]
+    pub fn seen_in(self, cgroup: Option<CgroupPath>) -> Self {
+        Self { cgroup, ..self }
+    }
+
+    /// The cgroup that it was seen in; `None` when that is not known.
+    pub const fn cgroup(&self) -> Option<&CgroupPath> {
+        self.cgroup.as_ref()
     }
 
     /// Its pid and start.

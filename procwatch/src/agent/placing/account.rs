@@ -18,6 +18,7 @@ const LONGEST_NS: u64 = 600_000_000_000;
 pub(super) struct Account {
     sessions: u64,
     moved: u64,
+    not_strays: u64,
     errors: BTreeMap<String, u64>,
     outside: Times,
     holds: BTreeMap<HoldResult, u64>,
@@ -31,6 +32,11 @@ impl Account {
         if let Some(ns) = outside_ns {
             self.outside.add(ns);
         }
+    }
+
+    /// A child that the programs took for one of a stray, and that is left alone.
+    pub(super) fn was_no_stray(&mut self) {
+        self.not_strays += 1;
     }
 
     pub(super) fn refused(&mut self, error: &str) {
@@ -49,7 +55,7 @@ impl Account {
             sessions: self.sessions,
             moved: self.moved,
             strays: stats.strays,
-            born_outside: stats.born_outside,
+            born_outside: stats.born_outside.saturating_sub(self.not_strays),
             left_alone: left.map(|(leave, count)| (leave.into(), count)).collect(),
             errors: self.errors.clone(),
             outside: self.outside.quantiles(),
@@ -113,9 +119,10 @@ mod tests {
         account.moved(true, Some(5));
         account.moved(false, None);
         account.refused("EBUSY");
+        account.was_no_stray();
         let held = Held { held_ns: 7, rule: 0, end: HoldEnd::Deadline, file: "/bin/sh".into() };
         account.held(&held);
-        let mut stats = Stats { strays: 3, born_outside: 2, ..Stats::default() };
+        let mut stats = Stats { strays: 3, born_outside: 3, ..Stats::default() };
         stats.left_alone[Leave::MainPid as usize] = 4;
         let record = account.record(&stats);
         assert_eq!((record.sessions, record.moved, record.strays, record.born_outside), (1, 2, 3, 2));

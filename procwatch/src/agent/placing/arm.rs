@@ -100,13 +100,20 @@ impl Placer {
         });
         let is_group = |rule: &&Rule| matches!(rule.written.owner, Owner::Gid(_));
         let groups = self.rules.iter().filter(is_group).count() as u32;
-        let holds = kernel.can_hold() && self.mode == Mode::Enforce;
         Ok(kernel.steer(|control| {
             control.place_rules = self.rules.len() as u32;
             control.place_groups = groups;
             control.elsewhere = elsewhere;
-            control.hold = u32::from(holds);
         })?)
+    }
+
+    /// From here on execs are held: those who are left alone are known by now.
+    ///
+    /// # Errors
+    /// When the kernel side refuses.
+    pub fn begin_to_hold(&self, kernel: &mut Kernel) -> Result<(), AgentError> {
+        let holds = kernel.can_hold() && self.mode == Mode::Enforce;
+        Ok(kernel.steer(|control| control.hold = u32::from(holds))?)
     }
 
     pub(super) fn tell_rule(&self, index: usize, kernel: &mut Kernel) -> Result<(), AgentError> {

@@ -21,6 +21,8 @@ const DELEGATED: [&str; 2] = ["user.delegate", "trusted.delegate"];
 /// Finds out what a decision needs.
 pub(super) struct Facts {
     mount: PathBuf,
+    /// What was found of the cgroup that was asked about last: in a sweep many processes are in the same one.
+    last: Option<(u64, Option<CgroupPath>)>,
 }
 
 /// What was found out.
@@ -33,12 +35,22 @@ pub(super) struct Found {
 
 impl Facts {
     pub(super) fn new(mount: &Mount) -> Self {
-        Self { mount: mount.point.clone() }
+        Self { mount: mount.point.clone(), last: None }
     }
 
-    pub(super) fn of(&self, place: &Place, rule: &PlaceRule, names: &mut impl CgroupPaths) -> Found {
-        let cgroup = path(names, place.subject.cgroup_id);
-        let delegated = cgroup.as_ref().and_then(|cgroup| delegated(&self.mount, cgroup));
+    /// A cgroup may have been delegated since it was looked at.
+    pub(super) fn forget(&mut self) {
+        self.last = None;
+    }
+
+    pub(super) fn of(&mut self, place: &Place, rule: &PlaceRule, names: &mut impl CgroupPaths) -> Found {
+        let id = place.subject.cgroup_id;
+        let cgroup = path(names, id);
+        let delegated = match self.last.take() {
+            Some((last, delegated)) if last == id => delegated,
+            _ => cgroup.as_ref().and_then(|cgroup| delegated(&self.mount, cgroup)),
+        };
+        self.last = Some((id, delegated.clone()));
         let exe = if rule.ignore.exes.is_empty() { None } else { exe(place) };
         Found { subject: as_will_be(place), cgroup, delegated, exe }
     }

@@ -26,11 +26,11 @@ use crate::{
     },
     event::{Body as EventBody, BootTime, Event, Forebear, Held, ProcessKey},
     execute::{Backend, HeldProcess, Home, MoveError, PrepareError, SessionName},
-    inspect::Identity,
+    inspect::{self, Identity},
     kernel::{Kernel, RingReader},
     record::{
         self, Action, Ancestor, Body, Decision, HealthTopic, Mode, Outcome, Reason, Result as Outcoming,
-        Verdict,
+        SeenAt, Verdict,
     },
     text::Text,
 };
@@ -85,6 +85,7 @@ impl Placer {
             let what = format!("a stray of rule {}, which there is not", place.rule);
             return hands.report.health(HealthTopic::Degraded, what);
         };
+        self.facts.forget();
         let facts = self.facts.of(place, &rule.written, &mut hands.report.converter.cgroups);
         let judgement = judge(&rule.written, &facts.candidate(place));
         match judgement.reason.verdict() {
@@ -139,6 +140,9 @@ impl Placer {
         hands: &mut Hands<'_>,
     ) -> Result<(), AgentError> {
         let process = place.subject.key();
+        if place.seen_at == SeenAt::Fork {
+            self.account.was_no_stray();
+        }
         let Some(leave) = settled_as(judgement.reason) else {
             // Inside after all: the programs know the slice by an id that is no longer its.
             return self.find_home(place.rule, hands).map(drop);
@@ -204,7 +208,8 @@ impl Placer {
         let session = self.sessions.of(&place.subject, &place.provenance.ancestors);
         self.decide(place, judgement, Some(&session), hands.report)?;
         let mut outcome = self.open_outcome(place, &session, hands.report);
-        match HeldProcess::open(&place.subject) {
+        let cgroup = facts::path(&mut hands.report.converter.cgroups, place.subject.cgroup_id);
+        match HeldProcess::open(&place.subject).map(|process| process.seen_in(cgroup)) {
             Ok(process) => match self.move_to(place.rule, &process, &session, hands)? {
                 Ok(leaf) => self.prove(place, &leaf, &mut outcome, hands)?,
                 Err(error) if error.is_gone() => outcome.result = Outcoming::Gone,
@@ -292,8 +297,8 @@ impl Placer {
         hands: &mut Hands<'_>,
     ) -> Result<(), AgentError> {
         let key = place.subject.key();
-        let leaf = leaf.to_string();
-        outcome.to.clone_from(&leaf);
+        let path = leaf.to_string();
+        outcome.to.clone_from(&path);
         outcome.result = Outcoming::Unverified;
         while let Some(taken) = hands.urgent.take() {
             let event = match taken.event {
@@ -308,10 +313,14 @@ impl Placer {
                 continue;
             };
             self.placement.settle(proof.process, proof.time);
-            if proof.process == key && proof.path.as_bytes() == leaf.as_bytes() {
+            if proof.process == key && proof.path.as_bytes() == path.as_bytes() {
                 outcome.result = Outcoming::Verified;
                 outcome.outside_ns = Some(proof.time.since(place.time));
             }
+        }
+        // One that was there already is not moved by the kernel, and one whose event found the ring full was.
+        if outcome.result == Outcoming::Unverified && inspect::cgroup(key).as_ref() == Some(leaf) {
+            outcome.result = Outcoming::Verified;
         }
         Ok(())
     }

@@ -36,11 +36,14 @@ impl Placer {
     /// As for [`Self::place`].
     pub fn look_around(&mut self, hands: &mut Hands<'_>) -> Result<(), AgentError> {
         for rule in 0..self.rules.len() {
-            for Found { place, judgement } in self.outside(rule, hands)? {
+            self.facts.forget();
+            for Found { mut place, judgement } in self.outside(rule, hands)? {
                 let process = place.subject.key();
                 if self.placement.is_settled(process) {
                     continue;
                 }
+                let Provenance { ancestors, .. } = place.provenance;
+                place.provenance = Provenance { ancestors, ..inspect::provenance(process) };
                 if judgement.reason.verdict() == Verdict::Move {
                     self.place(&place, hands)?;
                 } else {
@@ -75,18 +78,18 @@ impl Placer {
     }
 
     /// Those of them that are to be moved.
-    fn strays(&self, rule: usize, hands: &mut Hands<'_>) -> Result<Vec<Found>, AgentError> {
+    fn strays(&mut self, rule: usize, hands: &mut Hands<'_>) -> Result<Vec<Found>, AgentError> {
         let mut found = self.outside(rule, hands)?;
         found.retain(|found| found.judgement.reason == Reason::OutsideSlice);
         Ok(found)
     }
 
     /// The processes of a rule that are where it takes from, each with what is decided about it.
-    fn outside(&self, rule: usize, hands: &mut Hands<'_>) -> Result<Vec<Found>, AgentError> {
+    fn outside(&mut self, rule: usize, hands: &mut Hands<'_>) -> Result<Vec<Found>, AgentError> {
         let time = hands.report.now();
         let picture = hands.kernel.picture()?;
         let tree = Tree::new(&picture);
-        let owned = picture.iter().filter(|process| self.is_owned(rule, process));
+        let owned: Vec<&Pictured> = picture.iter().filter(|process| self.is_owned(rule, process)).collect();
         let mut found = Vec::new();
         for process in owned {
             let Some(cgroup) = facts::path(&mut hands.report.converter.cgroups, process.subject.cgroup_id)
@@ -99,10 +102,9 @@ impl Placer {
             {
                 continue;
             }
-            let provenance = Provenance {
-                ancestors: tree.ancestors(&process.subject),
-                ..inspect::provenance(process.subject.key())
-            };
+            // What /proc tells besides costs time, in which those who are to be swept make children.
+            let provenance =
+                Provenance { ancestors: tree.ancestors(&process.subject), ..Provenance::default() };
             let place = Place {
                 time,
                 subject: process.subject.clone(),
@@ -118,7 +120,7 @@ impl Placer {
     }
 
     fn judge_pictured(
-        &self,
+        &mut self,
         process: &Pictured,
         place: &Place,
         cgroup: &CgroupPath,
