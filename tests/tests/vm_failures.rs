@@ -1,7 +1,12 @@
 //! What goes wrong while processes are placed: an agent that dies or does not answer, a slice that is gone or spoilt.
 //! Nobody is killed, nobody waits for ever, and what happened is told.
 
-use std::{fs, io::ErrorKind, os::unix::process::ExitStatusExt as _, time::Instant};
+use std::{
+    fs,
+    io::ErrorKind,
+    os::unix::process::ExitStatusExt as _,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 use procwatch_tests::{
@@ -13,6 +18,9 @@ use procwatch_tests::{
     has_bpf_lsm, needs, number, start, text, until,
 };
 use serde_json::Value;
+
+/// The longest time to hold that a rule may have.
+const LONGEST: &str = "2s";
 
 /// The shipped rule, holding this long.
 fn rule(hold: &str) -> String {
@@ -58,14 +66,15 @@ fn becoming() -> u32 {
 #[test]
 fn an_agent_that_is_killed_while_it_holds_lets_go() {
     needs!(Vm, Lsm);
-    let (_surroundings, mut agent) = holding("10s");
+    let (_surroundings, mut agent) = holding(LONGEST);
     agent.signal(Signal::SIGSTOP);
-    let begun = Instant::now();
-    let mut shell = su();
+    // A shell that is quick to say that it is there.
+    let mut shell = session("desk", &["su", "aimgr", "--shell", "/bin/sh", "-c", SHELL]);
     let held = becoming();
+    let begun = Instant::now();
     agent.signal(Signal::SIGKILL);
     let pid = pid_of(&mut shell);
-    assert!(begun.elapsed().as_secs() < 10, "the kernel program saw the agent's end");
+    assert!(begun.elapsed() < Duration::from_secs(2), "the kernel program saw the agent's end");
     assert_eq!(pid, held, "nobody was killed");
     let ended = agent.wait();
     assert_eq!(ended.status.signal(), Some(Signal::SIGKILL as i32));
