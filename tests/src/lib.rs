@@ -13,6 +13,7 @@
 mod agent;
 mod bpf;
 pub mod guest;
+pub mod layout;
 mod need;
 mod pool;
 mod program;

@@ -90,6 +90,18 @@ fn whoever_becomes_aimgr_in_a_session_is_moved() {
             "{case}: {reasons:?}"
         );
         row(case, "moved into a leaf of user-1003.slice", reasons[0]);
+        told_where_it_comes_from(case, decisions(&ended, pid)[0]);
+    }
+}
+
+/// The lineage goes up to the process of another user, and who logged in is known.
+fn told_where_it_comes_from(case: &str, decision: &Value) {
+    let lineage = decision["lineage"].as_array().unwrap();
+    let last = lineage.last().unwrap();
+    assert_ne!(number(&last["uid"]), u64::from(AIMGR), "{case}: {decision}");
+    if case.starts_with("`su") && !case.contains("sudo") {
+        assert_eq!(text(&last["comm"]), "su", "{case}: {decision}");
+        assert_eq!(number(&decision["loginuid"]), 1000, "{case}: {decision}");
     }
 }
 
