@@ -10,7 +10,8 @@ use std::{
 use procwatch_tests::{
     Agent, Ended, Started,
     guest::{
-        AIMGR, SHELL, SHIPPED, Unit, cgroup_of, done, enforcing, is_inside, pid_of, program_for_all, session,
+        AIMGR, SHELL, SHIPPED, SLICE, Unit, cgroup_of, done, enforcing, folder, is_inside, pid_of,
+        program_for_all, session,
     },
     has_bpf_lsm, needs, number, of_kind, text, until,
 };
@@ -364,4 +365,29 @@ fn a_login_of_aimgr_and_an_su_do_not_disturb_each_other() {
         "moved; the login and its end change nothing",
         "outside-slice",
     );
+}
+
+#[test]
+fn observing_needs_no_slice_and_makes_none() {
+    needs!(Vm);
+    done("systemctl", &["stop", "user-1003.slice"]);
+    until("aimgr's slice is gone", || (!folder(SLICE).exists()).then_some(()));
+    let config = tempfile::tempdir().unwrap();
+    let file = config.path().join("procwatch.toml");
+    fs::write(&file, SHIPPED).unwrap();
+    let agent = Agent::run(&["--config", file.to_str().unwrap()]);
+    agent.wait_for("the slice is watched for", |record| {
+        record["topic"] == "unavailable"
+            && text(&record["message"]).contains("slice user-1003.slice is not there")
+    });
+    let mut shell = session("desk", &["su", "aimgr", "-c", SHELL]);
+    let pid = pid_of(&mut shell);
+    let decision =
+        agent.wait_for("what would be done", |record| record["kind"] == "decision" && record["pid"] == pid);
+    assert_eq!((text(&decision["verdict"]), text(&decision["mode"])), ("move", "observe"), "{decision}");
+    shell.say("end");
+    shell.end();
+    let ended = agent.finish();
+    assert!(of_kind(&ended.records, "outcome").is_empty() && of_kind(&ended.records, "hold").is_empty());
+    assert!(!folder(SLICE).exists());
 }

@@ -58,6 +58,14 @@ pub struct Home {
     pub leaves: CgroupPath,
 }
 
+impl Home {
+    /// A slice that is not there: nobody is in it, so its id, 0, is nobody's.
+    pub fn absent(slice: &SliceRef) -> Self {
+        let path = slice.path().clone();
+        Self { leaves: path.clone(), slice: ResolvedCgroup { path, id: 0, depth: 0 } }
+    }
+}
+
 /// Why a slice is not ready.
 #[derive(Debug, Error)]
 pub enum PrepareError {

@@ -10,10 +10,13 @@ use procwatch_common::{
 use super::{Placer, Rule, account::Account, facts::Facts, sessions::Sessions, watch::Watch};
 use crate::{
     agent::AgentError,
-    cgroup::{Mount, ResolvedCgroup, SliceRef, resolve},
+    cgroup::{
+        Mount, ResolveError, ResolvedCgroup, SliceRef,
+        resolve::{resolve, systemd_runs},
+    },
     config::{Config, Owner, PlaceRule},
     detect::place::Placement,
-    execute::{Backend, PrepareError},
+    execute::{Backend, Home, PrepareError},
     kernel::Kernel,
     record::Mode,
 };
@@ -35,7 +38,12 @@ impl Placer {
                 source,
             };
             let mut backend = backend(written).map_err(named)?;
-            let home = backend.prepare(&written.slice).map_err(named)?;
+            let home = match backend.prepare(&written.slice) {
+                Err(error) if config.mode == Mode::Observe && may_come(&written.slice, &error) => {
+                    Home::absent(&written.slice)
+                }
+                home => home.map_err(named)?,
+            };
             rules.push(Rule { written: written.clone(), home, from: sources(mount, written), backend });
         }
         let paths = || rules.iter().flat_map(|rule| rule.written.from.iter().chain([&rule.written.slice]));
@@ -52,12 +60,16 @@ impl Placer {
         })
     }
 
-    /// Sources that are not there now, each with its rule: they are taken from as soon as they are.
+    /// Cgroups of rules that are not there now, each with its rule: they are watched for.
     pub fn absent(&self) -> Vec<String> {
         let absent = self.rules.iter().flat_map(|rule| {
             let written = &rule.written;
-            let gone = written.from.iter().filter(|from| resolve(&self.mount, from).is_err());
-            gone.map(|from| format!("{}: from {from} is not there yet; it is watched for", written.described))
+            let named =
+                [("slice", &written.slice)].into_iter().chain(written.from.iter().map(|it| ("from", it)));
+            let gone = named.filter(|(_, slice)| resolve(&self.mount, slice).is_err());
+            gone.map(|(key, slice)| {
+                format!("{}: {key} {slice} is not there yet; it is watched for", written.described)
+            })
         });
         absent.collect()
     }
@@ -132,6 +144,13 @@ impl Placer {
         };
         Ok(kernel.placement().set_rule(written.owner, cell)?)
     }
+}
+
+/// Whether a slice that could not be made ready is one of systemd's, which come and go with their units.
+fn may_come(slice: &SliceRef, error: &PrepareError) -> bool {
+    slice.unit().is_some()
+        && systemd_runs()
+        && matches!(error, PrepareError::Slice(ResolveError::Missing { .. }))
 }
 
 /// The sources of a rule that are there now.

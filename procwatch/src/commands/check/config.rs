@@ -6,7 +6,10 @@ use serde::Serialize;
 
 use super::Verdict;
 use crate::{
-    cgroup::{Mount, MountError, SliceRef, resolve},
+    cgroup::{
+        Mount, MountError, SliceRef,
+        resolve::{resolve, systemd_runs},
+    },
     config::{self, Config, DEFAULT_FOLDER, PlaceRule},
     layout::{
         facts::{CPU_FOLDER, Facts, Sources},
@@ -104,8 +107,17 @@ impl RuleReport {
             Err(error) => Err(error.to_string()),
         };
         let target = id(&rule.slice);
+        let may_come = target.is_err() && mount.is_ok() && rule.slice.unit().is_some() && systemd_runs();
         // Where the mount itself is the problem, one line says it.
         let sources = if mount.is_ok() { &rule.from[..] } else { &[] };
+        let mut notes: Vec<String> =
+            sources.iter().filter_map(|from| id(from).err()).map(|why| format!("from {why}")).collect();
+        if may_come {
+            let slice = &rule.slice;
+            notes.push(format!(
+                "slice {slice} is not there now; the agent makes it in mode enforce, else it waits"
+            ));
+        }
         Self {
             rule: rule.described.clone(),
             location: rule.location.to_string(),
@@ -113,12 +125,12 @@ impl RuleReport {
             slice: rule.slice.to_string(),
             path: rule.slice.path().to_string(),
             cgroup_id: target.as_ref().ok().copied(),
-            notes: sources
-                .iter()
-                .filter_map(|from| id(from).err())
-                .map(|why| format!("from {why}"))
-                .collect(),
-            problem: target.err().map(|why| format!("slice {why}")).or_else(|| threaded(rule, mount)),
+            notes,
+            problem: target
+                .err()
+                .filter(|_| !may_come)
+                .map(|why| format!("slice {why}"))
+                .or_else(|| threaded(rule, mount)),
         }
     }
 }
