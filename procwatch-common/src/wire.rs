@@ -246,8 +246,6 @@ pub struct Ancestor {
 pub struct Stray {
     /// The process.
     pub header: Header,
-    /// Id of the slice it belongs in.
-    pub target_id: u64,
     /// Index of the rule.
     pub rule: u32,
     /// A [`Trigger`].
@@ -289,6 +287,6 @@ const _: () = {
     assert!(size_of::<Attach>() == 104 + PATH_MAX);
     assert!(size_of::<Level>() == 96 + ALERT_ARGV_MAX);
     assert!(size_of::<Ancestor>() == 32);
-    assert!(size_of::<Stray>() == 120 + PATH_MAX + MAX_ANCESTORS * 32);
+    assert!(size_of::<Stray>() == 112 + PATH_MAX + MAX_ANCESTORS * 32);
     assert!(size_of::<Held>() == 96 + PATH_MAX);
 };

@@ -160,7 +160,6 @@ fn describe(record: *mut Stray, cell: &PlaceCell, task: Task, trigger: Trigger, 
     unsafe {
         let header = &raw mut (*record).header;
         subject::describe(header, Kind::Stray, emit::now_ns(), task, task.uids(), task.live_threads());
-        (*record).target_id = cell.target.id;
         (*record).rule = cell.rule;
         (*record).trigger = trigger as u32;
         (*record).loginuid = task.loginuid();

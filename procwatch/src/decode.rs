@@ -240,7 +240,6 @@ fn drop_padding(argv: &mut Argv) {
 
 fn stray(record: &wire::Stray) -> Result<Stray, DecodeError> {
     Ok(Stray {
-        target_id: record.target_id,
         rule: record.rule,
         trigger: trigger(Kind::Stray, record.trigger)?,
         file: text(&record.file),

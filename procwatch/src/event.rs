@@ -224,8 +224,6 @@ pub struct LevelChange {
 /// A process outside its slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
-    /// Cgroup id of the slice it belongs in.
-    pub target_id: u64,
     /// Index of the rule.
     pub rule: u32,
     /// Where it was noticed.

@@ -64,7 +64,7 @@ pub(crate) fn subject(pid: u32, uid: u32) -> Subject {
 
 /// A stray of the first rule, seen at an exec.
 pub(crate) fn stray() -> Stray {
-    Stray { target_id: 1, rule: 0, trigger: Trigger::Exec, file: None, provenance: Provenance::default() }
+    Stray { rule: 0, trigger: Trigger::Exec, file: None, provenance: Provenance::default() }
 }
 
 /// The process that runs the tests, as the kernel would tell of it.

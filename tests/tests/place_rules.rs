@@ -126,6 +126,7 @@ fn each_reason_is_explained() {
     assert_eq!(reason(&scene, elsewhere.pid()), "not-in-from");
     elsewhere.end();
     assert_eq!(reason(&scene, 1), "protected");
+    assert_eq!(reason(&scene, 2), "kernel-thread");
     let mut other = start("cat", &["-"]);
     assert_eq!(reason(&scene, other.pid()), "other-user");
     other.end();

@@ -61,7 +61,7 @@ fn level_record(kind: Kind, argv: &[u8], total: u32) -> wire::Level {
 fn stray_record(trigger: u32) -> wire::Stray {
     let mut record = wire::Stray::zeroed();
     record.header = header(Kind::Stray);
-    (record.target_id, record.rule, record.trigger) = (9, 2, trigger);
+    (record.rule, record.trigger) = (2, trigger);
     (record.loginuid, record.sessionid) = (1000, u32::MAX);
     record.tty[..5].copy_from_slice(b"pts/3");
     record.file[..8].copy_from_slice(b"/bin/id\0");
@@ -221,7 +221,6 @@ fn unset_audit_ids_are_none() {
         comm: Comm::default(),
     };
     let expected = Stray {
-        target_id: 9,
         rule: 2,
         trigger: Trigger::Uid,
         file: Some("/bin/id".into()),
