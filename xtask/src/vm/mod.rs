@@ -45,8 +45,8 @@ use crate::{
 /// Which tests to run, and on what.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only tests whose name contains this
-    filter: Option<String>,
+    /// Only tests whose name contains one of these
+    filter: Vec<String>,
     /// Kernels: versions such as 6.1, whole releases, or `newest`
     #[arg(long, value_name = "V", default_values_t = [DEFAULT_KERNEL.to_owned()], value_delimiter = ',')]
     kernel: Vec<String>,
@@ -67,7 +67,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let agent = build::agent(workspace, Profile::Release)?;
     let programs = test::test_programs(workspace)?;
     let luggage = Luggage { agent, programs: compiled_programs(workspace)? };
-    let jobs = tests::jobs(&programs, &luggage, options.filter.as_deref(), options.cpus);
+    let filter = (!options.filter.is_empty()).then(|| options.filter.join(" "));
+    let jobs = tests::jobs(&programs, &luggage, filter.as_deref(), options.cpus);
     if jobs.is_empty() {
         bail!("no test for virtual machines has that in its name");
     }

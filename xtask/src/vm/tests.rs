@@ -23,9 +23,11 @@ const RUN: &str = include_str!("guest/run-tests");
 /// The start of a line that tells of a test that could not run in the guest.
 const SKIP: &str = "vm-skip: ";
 
-/// Whether one of a program's tests has `filter` in its name. The program itself is asked, here.
+/// Whether one of a program's tests has a word of `filter` in its name. The program itself is asked, here.
 fn matches(program: &TestProgram, filter: Option<&str>) -> bool {
-    let listed = exec::read(Command::new(&program.path).arg("--list").args(filter));
+    let listed = exec::read(
+        Command::new(&program.path).arg("--list").args(filter.into_iter().flat_map(str::split_whitespace)),
+    );
     listed.is_ok_and(|list| list.lines().any(|line| line.ends_with(": test")))
 }
 
