@@ -58,6 +58,8 @@ enum Ended {
     Well(Report),
     /// The time was up and the machine was still there; whether the command had begun to write.
     Hung { begun: bool, tail: String },
+    /// With a panic, or an end of the emulator, before that; whether the command had begun to write.
+    Early { begun: bool, why: anyhow::Error },
 }
 
 /// The machine that jobs run on, one after the other.
@@ -75,7 +77,7 @@ impl<'a> Machine<'a> {
 
     /// Boots `kernel` on the root file system `image`, does the job and shows what it writes.
     ///
-    /// A guest that hangs before its job wrote anything is started once more: emulated ones do at times.
+    /// A guest that hangs or panics before its job wrote anything is started once more: emulated ones do at times.
     pub(crate) fn run(&self, kernel: &Kernel, image: &Path, job: &Job) -> Result<Report> {
         for attempt in 1..=2 {
             match self.attempt(kernel, image, job)? {
@@ -83,6 +85,10 @@ impl<'a> Machine<'a> {
                 Ended::Hung { begun: false, .. } if attempt == 1 => {
                     say(&format!("the guest with {} hung at boot; once more", kernel.release));
                 }
+                Ended::Early { begun: false, why } if attempt == 1 => {
+                    say(&format!("the guest with {} did not come up ({why:#}); once more", kernel.release));
+                }
+                Ended::Early { why, .. } => return Err(why),
                 Ended::Hung { begun, tail } => {
                     let what = if begun { "in its job" } else { "at boot, twice" };
                     bail!("the guest with {} hung {what}; on the console:\n{tail}", kernel.release);
@@ -136,11 +142,11 @@ impl<'a> Machine<'a> {
                 took: start_time.elapsed(),
             }));
         }
-        let Some(status) = ended else {
-            let begun = !output.is_empty();
-            return Ok(Ended::Hung { begun, tail });
-        };
-        Err(early_end(&kernel.release, status, &run))
+        let begun = !output.is_empty();
+        Ok(match ended {
+            Some(status) => Ended::Early { begun, why: early_end(&kernel.release, status, &run) },
+            None => Ended::Hung { begun, tail },
+        })
     }
 
     /// The emulator for a guest without disks.
