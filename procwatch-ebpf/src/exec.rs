@@ -24,7 +24,8 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     if let Some(control) = control() {
         let task = Task(ctx.arg(0));
         let binprm: *const u8 = ctx.arg(2);
-        if !hold::was_answered(task, binprm) {
+        let answered = control.place_rules != 0 && hold::was_answered(task, binprm);
+        if !answered {
             place::check(control, task, Trigger::Exec, binprm_filename(binprm));
         }
         cred::notice(control, task, Trigger::Exec);
