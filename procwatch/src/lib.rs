@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod convert;
 pub mod cpus;
+pub mod creators;
 pub mod decode;
 pub mod detect;
 pub mod duration;

@@ -8,6 +8,7 @@ mod owner;
 mod place;
 mod read;
 mod rules;
+mod thread_rule;
 mod threads;
 
 use std::{path::PathBuf, time::Duration};
@@ -17,6 +18,9 @@ pub use ignore::Ignore;
 pub use load::{DEFAULT_FOLDER, default_files_exist, load, load_from};
 pub use owner::{Accounts, Owner, SystemAccounts};
 pub use rules::Layer;
+pub use thread_rule::{
+    Actions, Burst, Containment, Leak, Match, NormalRange, OnMissing, Program, Step, ThreadRule,
+};
 
 use crate::{cgroup::SliceRef, cpus::CpuSet, record::Mode};
 
