@@ -62,8 +62,8 @@ impl Guard {
     ) -> Result<Self, AgentError> {
         let urgent = kernel.urgent()?;
         placer.arm(&mut kernel, mount)?;
-        arm_levels(&mut kernel, &config.levels)?;
-        let levels = Levels::new(config.levels.clone());
+        arm_levels(&mut kernel, config.default_levels())?;
+        let levels = Levels::new(config.default_levels().to_vec());
         Ok(Self { kernel, urgent, levels, placer, report, table: ProcessTable::new(), lost: 0 })
     }
 

@@ -70,7 +70,7 @@ impl Stream {
             urgent: kernel.urgent()?,
             kernel,
             filter,
-            levels: Levels::new(Config::default().levels),
+            levels: Levels::new(Config::default().default_levels().to_vec()),
             report,
             table: lineage.then(ProcessTable::new),
             missing: BTreeMap::new(),
@@ -101,7 +101,7 @@ impl Stream {
         }
         self.adopt_children()?;
         if self.filter.wants_alerts() {
-            arm_levels(&mut self.kernel, &Config::default().levels)?;
+            arm_levels(&mut self.kernel, Config::default().default_levels())?;
         }
         self.kernel.steer(|control| {
             control.stream_wake_ns = WAKE.as_nanos() as u32;

@@ -129,7 +129,7 @@ fn backend(config: &Config, rule: &PlaceRule, mount: &Mount) -> Result<Box<dyn B
 }
 
 fn describe(config: &Config) -> String {
-    let levels: Vec<String> = config.levels.iter().map(ToString::to_string).collect();
+    let levels: Vec<String> = config.default_levels().iter().map(ToString::to_string).collect();
     let mode = match config.mode {
         Mode::Observe => "observe",
         Mode::Enforce => "enforce",
