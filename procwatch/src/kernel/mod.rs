@@ -10,6 +10,7 @@ pub mod picture;
 pub mod placement;
 pub mod probe;
 pub mod ring;
+pub mod threads;
 mod trial;
 
 pub use error::KernelError;
