@@ -72,7 +72,7 @@ fn attach(path: &str) -> Event {
 }
 
 fn change() -> LevelChange {
-    LevelChange { level: 80, index: 0, argv: None }
+    LevelChange { way: Way::Level(0), level: 80, rule: 0, growth: None, creator_tid: 5, argv: None }
 }
 
 fn crossed(pid: u32, parent: u32) -> Event {
