@@ -194,7 +194,7 @@ fn an_alert_ends_for_whom_it_began() {
 #[test]
 fn the_kernel_is_told() {
     let bits = |kinds: &[Kind]| kinds.iter().fold(0, |mask, kind| mask | kind.bit());
-    let all = bits(&Kind::ALL) & !bits(&[Kind::Stray, Kind::Moved, Kind::Held]);
+    let all = bits(&Kind::ALL) & !bits(&[Kind::Stray, Kind::Moved, Kind::Held, Kind::Program, Kind::Refused]);
     for (args, kinds, filters) in [
         ("", all, 0),
         ("--kind exec", bits(&[Kind::Exec]), 0),
