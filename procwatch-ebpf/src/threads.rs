@@ -111,9 +111,9 @@ fn burst(
     grown: Grown,
     now: u64,
 ) {
-    let told = growth.told[BURST as usize] != 0;
     let bursts = growth.bursts;
-    let goes_on = told && now - growth.burst_ns < Growth::quiet_ns(rule.cell);
+    // Also when it fell back meanwhile: a pool that breathes is told of once.
+    let goes_on = growth.burst_ns != 0 && now - growth.burst_ns < Growth::quiet_ns(rule.cell);
     growth.burst_ns = now;
     if goes_on {
         return;
