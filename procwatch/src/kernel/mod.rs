@@ -3,6 +3,7 @@
 mod attach;
 pub mod btf;
 mod error;
+pub mod creators;
 pub mod fields;
 pub mod loss;
 pub mod object;
