@@ -2,6 +2,7 @@
 
 mod config;
 mod explain;
+mod line;
 mod meaning;
 mod table;
 

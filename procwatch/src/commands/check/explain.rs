@@ -1,27 +1,21 @@
 //! `procwatch check --explain`: which rule on threads holds for a process, and why others do not.
 
-use std::{
-    env, fs,
-    io::{self, Write},
-    os::unix::ffi::OsStrExt as _,
-    path::{Path, PathBuf},
-};
+use std::io::{self, Write};
 
-use nix::unistd::getuid;
 use procfs::ProcError;
 use serde_json::{Value, json};
 
-use super::meaning;
+use super::{line::program_of_line, meaning};
 use crate::{
     agent::AgentError,
     config::{
-        Accounts as _, Config, Program, SystemAccounts, ThreadRule,
+        Config, Program, ThreadRule,
         threads::{choose, why_not},
     },
     explain::ExplainError,
     host, inspect,
     orphans::protected::is_protected,
-    text::{Comm, Text, escape_cut},
+    text::{Text, escape_cut},
     users::UserNames,
 };
 
@@ -51,7 +45,7 @@ impl<'a> Explanation<'a> {
                 let what = format!("--user belongs to a command line; process {asked} has its own user");
                 return Err(AgentError::Usage(what));
             }
-            (false, user) => (None, by_line(asked, user)?),
+            (false, user) => (None, program_of_line(asked, user)?),
         };
         let chosen = choose(&config.threads, &program);
         Ok(Self { pid, program, config, chosen })
@@ -171,49 +165,6 @@ fn by_pid(asked: &str) -> Result<(u32, Program), AgentError> {
         other => ExplainError::Unreadable { pid: pid.unsigned_abs(), source: io::Error::other(other) },
     })?;
     Ok((pid.unsigned_abs(), program))
-}
-
-/// The process that a command line would become. Nobody knows its cgroup yet.
-fn by_line(line: &str, user: Option<&str>) -> Result<Program, AgentError> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let Some(first) = words.first() else {
-        let what = "--explain: is empty; give a pid, or a command line such as \"python3 /opt/x/watch.py\"";
-        return Err(AgentError::Usage(what.to_owned()));
-    };
-    Ok(Program {
-        uid: user.map_or_else(|| Ok(getuid().as_raw()), uid_of)?,
-        comm: Comm::of_file(first.as_bytes()),
-        exe: executable(first).map(|path| Text::new(path.as_os_str().as_bytes())),
-        argv: Some(words.iter().map(|word| Text::from(*word)).collect()),
-        cgroup: None,
-    })
-}
-
-fn uid_of(user: &str) -> Result<u32, AgentError> {
-    let shown = escape_cut(user.as_bytes(), MOST_SHOWN);
-    let what = match SystemAccounts.uid(user) {
-        Ok(Some(uid)) => return Ok(uid),
-        Ok(None) => match user.parse() {
-            Ok(uid) => return Ok(uid),
-            Err(_) => format!(
-                "--user {shown}: no such user; `getent passwd` lists those there are, a uid is possible too"
-            ),
-        },
-        Err(why) => format!("--user {shown}: cannot be looked up ({why}); give a uid"),
-    };
-    Err(AgentError::Usage(what))
-}
-
-/// The file that a first word would run, as /proc would name it: without symbolic links. A path that is not there is
-/// taken as it is written.
-fn executable(word: &str) -> Option<PathBuf> {
-    if word.contains('/') {
-        let path = Path::new(word);
-        return fs::canonicalize(path).ok().or_else(|| path.is_absolute().then(|| path.to_owned()));
-    }
-    let folders = env::var_os("PATH")?;
-    let found = env::split_paths(&folders).map(|folder| folder.join(word)).find(|path| path.is_file())?;
-    fs::canonicalize(found).ok()
 }
 
 #[cfg(test)]

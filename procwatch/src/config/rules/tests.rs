@@ -45,7 +45,7 @@ fn the_shipped_example_is_good_and_observes() {
     assert_eq!(
         rules,
         [
-            "threads[1] exe=/usr/bin/cargo|*/bin/rustc|*/libexec/gcc/*",
+            "threads[1] exe=*/bin/cargo|*/bin/rustc|*/libexec/gcc/*",
             "threads[2] argv=\"*python* *watch*.py*\"|\"*python* *responder*.py*\"",
             "threads[3]",
         ]

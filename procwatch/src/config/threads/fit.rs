@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Most characters of a command line that are shown.
-const MOST_SHOWN: usize = 120;
+const MOST_SHOWN: usize = 60;
 
 /// The place of the first rule that fits. The last of `rules` is taken to fit.
 pub fn choose(rules: &[ThreadRule], program: &Program) -> usize {

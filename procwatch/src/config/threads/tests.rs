@@ -393,6 +393,17 @@ fn whom_any_file_protects_no_rule_hits() {
     assert_eq!(of_files(&[protect, rule]).unwrap_err(), [told("2.toml:1")]);
     assert_eq!(of_files(&[rule, protect]).unwrap_err(), [told("1.toml:1")]);
     assert!(of_files(&[rule, "protect = ['mysqld']\n"]).is_ok());
+    for exe in ["/opt/backup", "/opt/b*"] {
+        let rule = format!("[[threads]]\nexe='{exe}'\ncap = 40\n");
+        assert_eq!(
+            of_files(&[protect, &rule]).unwrap_err(),
+            [format!(
+                "2.toml:1: threads[1].cap: cap would hit {exe}, which is in protect; take it out of one of the two"
+            )]
+        );
+    }
+    let other = "[[threads]]\nexe='/usr/*/x'\ncap = 40\n";
+    assert!(of_files(&[protect, other]).is_ok());
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use std::fs;
 
 /// A configuration of this text, shown as `t.toml`.
 fn config(text: &str) -> Config {
@@ -112,17 +113,12 @@ fn the_object_has_the_same() {
 }
 
 #[test]
-fn a_pid_is_looked_at_and_a_name_is_looked_up() {
+fn a_pid_is_looked_at() {
     let config = Config::default();
-    let pid = std::process::id().to_string();
-    let me = Explanation::of(&pid, None, &config).unwrap();
-    assert_eq!((me.pid, me.program.uid), (Some(std::process::id()), getuid().as_raw()));
+    let pid = std::process::id();
+    let me = Explanation::of(&pid.to_string(), None, &config).unwrap();
+    assert_eq!((me.pid, me.program.uid), (Some(pid), crate::samples::me().uid));
     assert_eq!(me.program.exe, inspect::exe(crate::samples::me().key()));
-    let shell = Explanation::of("sh -c x", None, &config).unwrap().program;
-    assert_eq!((shell.comm, shell.uid), (Comm::of_name(b"sh"), getuid().as_raw()));
-    let exe = shell.exe.unwrap();
-    assert_eq!(exe, executable("/bin/sh").unwrap().to_str().unwrap().into());
-    assert_eq!(Explanation::of("no-such-program-here", None, &config).unwrap().program.exe, None);
 }
 
 #[test]
