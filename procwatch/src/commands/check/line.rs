@@ -135,8 +135,8 @@ mod tests {
         (program.comm.to_string(), program.exe.map(|exe| exe.to_string()), argv)
     }
 
-    fn real(path: &str) -> Option<String> {
-        Some(fs::canonicalize(path).unwrap().to_str().unwrap().to_owned())
+    fn real(path: &str) -> String {
+        fs::canonicalize(path).unwrap().to_str().unwrap().to_owned()
     }
 
     #[test]
@@ -144,7 +144,7 @@ mod tests {
         let (comm, exe, argv) = started("cat  -n x");
         assert_eq!((&*comm, argv), ("cat", vec!["cat".into(), "-n".into(), "x".into()]));
         assert!(exe.is_some_and(|exe| exe.starts_with('/')));
-        assert_eq!(started("/bin/sh").1, real("/bin/sh"));
+        assert_eq!(started("/bin/sh").1, Some(real("/bin/sh")));
         assert_eq!(started("/no/such/x").1.as_deref(), Some("/no/such/x"));
         assert_eq!((started("no-such-program-here").1, started("./no-such-file").1), (None, None));
     }
@@ -160,7 +160,11 @@ mod tests {
         let direct = script("watch.py", "#! /bin/sh -e u\nx\n");
         assert_eq!(
             started(&format!("{direct} a")),
-            ("watch.py".into(), real("/bin/sh"), vec!["/bin/sh".into(), "-e u".into(), direct, "a".into()])
+            (
+                "watch.py".into(),
+                Some(real("/bin/sh")),
+                vec!["/bin/sh".into(), "-e u".into(), direct, "a".into()]
+            )
         );
         let by_env = script("other", "#!/usr/bin/env sh\n");
         let (comm, exe, argv) = started(&by_env);
