@@ -37,7 +37,7 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
     match command {
         Command::Watch(args) => in_runtime(commands::watch::run(&args)),
         Command::Run(args) => in_runtime(commands::run::run(&args)),
-        Command::Check(args) => commands::check::run(&args).map_err(AgentError::io("standard output")),
+        Command::Check(args) => commands::check::run(&args),
         Command::Place(args) => commands::place::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Orphans(args) => commands::orphans::run(&args),
         Command::Layout(command) => Ok(commands::layout::run(&command)?),
