@@ -1,5 +1,6 @@
 //! What leaves the agent: one type, one schema.
 
+mod action;
 mod place;
 
 use jiff::Timestamp;
@@ -7,8 +8,12 @@ use procwatch_common::wire::Trigger;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use self::place::{
-    Action, Decision, Hold, HoldResult, Holds, Mode, Outcome, Placement, Quantiles, Reason, Result, Verdict,
+pub use self::{
+    action::{Act, ActResult, Deed, Occasion, RefusedFor},
+    place::{
+        Action, Decision, Hold, HoldResult, Holds, Mode, Outcome, Placement, Quantiles, Reason, Result,
+        Verdict,
+    },
 };
 use crate::text::{Comm, Text};
 
@@ -55,6 +60,8 @@ pub enum Body {
     Hold(Hold),
     /// The account of placement at the agent's end.
     Placement(Placement),
+    /// What was done to contain a process, refused, or would have been done.
+    Action(Act),
     /// Records that the kernel could not deliver.
     Loss(Loss),
     /// The agent's own state.
