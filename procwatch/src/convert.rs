@@ -4,8 +4,8 @@ use crate::{
     clock::Clock,
     event::{Argv, Body, BootTime, Event, ExitStatus, LevelChange, Subject, Way},
     record::{
-        self, Alert, Ancestor, Cgroup, Cleared, Command, Exec, Exit, Fork, Growth, Process, Record, Refused, Thread,
-        Uid,
+        self, Alert, Ancestor, Cgroup, Cleared, Command, Exec, Exit, Fork, Growth, Process, Record, Refused,
+        Thread, Uid,
     },
     text::Text,
     users::UserNames,
@@ -176,9 +176,9 @@ fn ended(process: Process, exit: crate::event::Exit) -> Exit {
 }
 
 fn crossed(time: BootTime, process: Process, change: LevelChange, extra: AlertExtra) -> Alert {
-    let growth = change.growth.map(|growth| {
-        Growth::new(growth.from, growth.since.0, process.threads, time.0, extra.next_level)
-    });
+    let growth = change
+        .growth
+        .map(|growth| Growth::new(growth.from, growth.since.0, process.threads, time.0, extra.next_level));
     Alert {
         severity: change.way.into(),
         bound: change.way.into(),

@@ -15,8 +15,8 @@ use thiserror::Error;
 
 use crate::{
     event::{
-        Argv, Attach, Body, BootTime, Creator, Event, Exec, Exit, ExitStatus, Forebear, Grown, Held, LevelChange,
-        ProcessKey, Provenance, Refusal, Stray, Subject, UidChange, Way,
+        Argv, Attach, Body, BootTime, Creator, Event, Exec, Exit, ExitStatus, Forebear, Grown, Held,
+        LevelChange, ProcessKey, Provenance, Refusal, Stray, Subject, UidChange, Way,
     },
     text::{Comm, Text, until_zero},
 };

@@ -7,7 +7,7 @@ use procfs::{ProcResult, process::Process};
 use crate::{
     cgroup::CgroupPath,
     config::Program,
-    event::{ProcessKey, Provenance, Subject},
+    event::{BootTime, ProcessKey, Provenance, Subject},
     text::{Comm, Text},
 };
 
@@ -35,6 +35,17 @@ pub fn identity(subject: &Subject) -> Identity {
         Ok(_) => Identity::OtherUids,
         Err(_) => Identity::Gone,
     }
+}
+
+/// The real uid of a process; `None` when it is gone.
+pub fn uid(key: ProcessKey) -> Option<u32> {
+    Some(open(key)?.status().ok()?.ruid)
+}
+
+/// When a process started, in the clock ticks of /proc, which rounds down.
+pub fn start_ticks(start: BootTime) -> u64 {
+    let ticks = u128::from(start.0) * u128::from(procfs::ticks_per_second()) / 1_000_000_000;
+    u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
 /// The executable of a process; `None` when it is gone, or has none.
@@ -122,15 +133,13 @@ fn terminal((major, minor): (i32, i32)) -> Option<Text> {
 fn open(key: ProcessKey) -> Option<Process> {
     let process = Process::new(i32::try_from(key.pid).ok()?).ok()?;
     let started = process.stat().ok()?.starttime;
-    // /proc tells the start in clock ticks, rounded down.
-    let ticks = u128::from(key.start.0) * u128::from(procfs::ticks_per_second()) / 1_000_000_000;
-    (u128::from(started) == ticks).then_some(process)
+    (started == start_ticks(key.start)).then_some(process)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{event::BootTime, samples};
+    use crate::samples;
 
     #[test]
     fn pid_alone_is_no_identity() {

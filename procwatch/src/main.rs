@@ -7,6 +7,7 @@ use procwatch::{
     agent::AgentError,
     cli::{Cli, Command},
     commands,
+    execute::contain::protect::ProtectList,
 };
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
@@ -40,6 +41,9 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
         Command::Check(args) => commands::check::run(&args),
         Command::Place(args) => commands::place::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Orphans(args) => commands::orphans::run(&args),
+        Command::Contain(args) => commands::contain::run(&args, ProtectList::default()),
+        Command::Undo(args) => commands::undo::run(&args),
+        Command::Recover(args) => commands::recover::run(&args),
         Command::Layout(command) => Ok(commands::layout::run(&command)?),
         Command::Schema => {
             commands::schema::run().map_err(AgentError::io("standard output"))?;

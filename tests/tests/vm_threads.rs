@@ -8,7 +8,8 @@ use serde_json::Value;
 /// An agent with a rule for processes of that name.
 fn run(mode: &str, rule: &str) -> (Agent, tempfile::NamedTempFile) {
     let config = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
-    let text = format!("mode = \"{mode}\"\n[[threads]]\ncomm = \"tries\"\nburst = false\nleak = false\n{rule}\n");
+    let text =
+        format!("mode = \"{mode}\"\n[[threads]]\ncomm = \"tries\"\nburst = false\nleak = false\n{rule}\n");
     fs::write(config.path(), text).unwrap();
     (Agent::run(&["--config".as_ref(), config.path().as_os_str()]), config)
 }

@@ -91,7 +91,9 @@ fn valid(kind: Kind) -> Vec<u8> {
             record.header = header(kind);
             bytes_of(&record).to_vec()
         }
-        Kind::Exec | Kind::Program => exec_bytes(&wire::Exec { header: header(kind), ..exec_record(b"ls\0-l\0", 6) }),
+        Kind::Exec | Kind::Program => {
+            exec_bytes(&wire::Exec { header: header(kind), ..exec_record(b"ls\0-l\0", 6) })
+        }
         Kind::Exit | Kind::ThreadExit => bytes_of(&exit_record(kind, 0)).to_vec(),
         Kind::Uid => {
             let mut record = wire::UidChange::zeroed();
