@@ -39,6 +39,12 @@ pub fn exe(key: ProcessKey) -> Option<Text> {
     Some(Text::new(path.as_os_str().as_bytes()))
 }
 
+/// The arguments of a process; none when it is gone, or has none.
+pub fn argv(key: ProcessKey) -> Vec<Vec<u8>> {
+    let words = open(key).and_then(|process| process.cmdline().ok()).unwrap_or_default();
+    words.into_iter().map(String::into_bytes).collect()
+}
+
 /// The cgroup of a process; `None` when it is gone, or its cgroup has a name that is no text.
 pub fn cgroup(key: ProcessKey) -> Option<CgroupPath> {
     let all = open(key)?.cgroups().ok()?;

@@ -38,6 +38,7 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
         Command::Watch(args) => in_runtime(commands::watch::run(&args)),
         Command::Run(args) => in_runtime(commands::run::run(&args)),
         Command::Check(args) => commands::check::run(&args).map_err(AgentError::io("standard output")),
+        Command::Diagnose(args) => commands::diagnose::run(&args),
         Command::Place(args) => commands::place::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Orphans(args) => commands::orphans::run(&args),
         Command::Layout(command) => Ok(commands::layout::run(&command)?),

@@ -1,6 +1,7 @@
 //! The subcommands.
 
 pub mod check;
+pub mod diagnose;
 pub mod keep;
 pub mod layout;
 pub mod orphans;
