@@ -7,7 +7,7 @@
 use std::{collections::HashMap, rc::Rc};
 
 use super::{
-    frames::{Frame, Role, Start, Thread},
+    frames::{Frame, Origin, Role, Start, Thread, origin},
     look::Looks,
     reach::Reach,
 };
@@ -165,9 +165,9 @@ impl Site {
                     self.evidence.push(format!("{count} live threads run {}.run", name));
                 }
             }
-            (Role::Subclass(start), Kind::Observer) if start.file.contains("watchdog") => {
-                self.weight += 30;
-                self.evidence.push(format!("{count} live threads run {} of watchdog", start.function));
+            (Role::Subclass(start), Kind::Observer) if origin(&start.file) == Origin::Package => {
+                self.weight += 40;
+                self.evidence.push(format!("{count} live threads run {} of a package", start.function));
             }
             (Role::Timer, Kind::Timer) => {
                 self.weight += 40;
