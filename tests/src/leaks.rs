@@ -44,8 +44,10 @@ impl Leak {
 
     fn all(kinds: &[&str]) -> Vec<Self> {
         let entries = fs::read_dir(SOURCES).unwrap().map(|entry| entry.unwrap().path());
-        let is_meant = |path: &PathBuf| path.extension().is_some_and(|kind| kinds.iter().any(|it| kind == *it));
-        let mut sources: Vec<PathBuf> = entries.filter(is_meant).filter(|path| expected(path).is_some()).collect();
+        let is_meant =
+            |path: &PathBuf| path.extension().is_some_and(|kind| kinds.iter().any(|it| kind == *it));
+        let mut sources: Vec<PathBuf> =
+            entries.filter(is_meant).filter(|path| expected(path).is_some()).collect();
         sources.sort();
         sources.into_iter().map(|source| Self { source }).collect()
     }
@@ -118,7 +120,8 @@ impl Leak {
                 let search = format!("-L{}", folder.display());
                 let options = [&C[..], &QUICK, &["-Wl,-rpath,$ORIGIN", &search]].concat();
                 let main = Path::new(SOURCES).join("c_library_main.c");
-                let status = Command::new("cc").args(options).arg("-o").args([program, &main]).arg("-lsessions");
+                let status =
+                    Command::new("cc").args(options).arg("-o").args([program, &main]).arg("-lsessions");
                 assert!(status.status().unwrap().success());
             }
             "c_plain.c" => run("cc", &[&C[..], &["-O0"]].concat(), program, &self.source),

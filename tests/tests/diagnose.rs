@@ -47,7 +47,12 @@ fn names_the_line_of_python_programs_first() {
 fn patterns_have_hints_where_they_stand() {
     needs!(Root);
     let rows = [
-        ("executor_per_call.py", "executor-per-call", "ThreadPoolExecutor(", "ThreadPoolExecutors live at once"),
+        (
+            "executor_per_call.py",
+            "executor-per-call",
+            "ThreadPoolExecutor(",
+            "ThreadPoolExecutors live at once",
+        ),
         ("submit_per_request.py", "executor-per-call", "ThreadPoolExecutor(", "99 ThreadPoolExecutors live"),
         ("thread_pool.py", "executor-per-call", "ThreadPool(3)", "ThreadPools live at once"),
         ("to_thread.py", "to-thread-per-call", "asyncio.to_thread(", "99 workers of executors"),
@@ -62,7 +67,11 @@ fn patterns_have_hints_where_they_stand() {
         let program = leak.leaked(THREADS);
         let answer = of(&program);
         let hint = hint(&answer, name);
-        assert_eq!((text(&hint["file"]), hint["line"].as_u64()), (leak.path(), Some(leak.line_with(code))), "{hint}");
+        assert_eq!(
+            (text(&hint["file"]), hint["line"].as_u64()),
+            (leak.path(), Some(leak.line_with(code))),
+            "{hint}"
+        );
         assert!(texts(&hint["evidence"])[0].contains(evidence), "{hint}");
     }
 }
@@ -90,7 +99,8 @@ fn the_first_line_for_people_names_the_line() {
     assert_eq!(run.code, Some(0), "{run:?}");
     let first = run.stdout.lines().next().unwrap();
     let line = leak.line_with("EXPECT");
-    let wanted = format!("{}:{line} in background.<locals>.wrapper: creates the 100 threads of python3", leak.path());
+    let wanted =
+        format!("{}:{line} in background.<locals>.wrapper: creates the 100 threads of python3", leak.path());
     assert!(first.starts_with(&wanted), "{first}");
 }
 

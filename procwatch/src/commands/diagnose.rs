@@ -15,6 +15,8 @@ use crate::{
     creators::Creators,
     diagnose::{self, creators_json, human},
     host,
+    kernel::{KernelError, creators},
+    lock::{AGENT_LOCK, running_agent},
 };
 
 /// Arguments of `procwatch diagnose`.
@@ -62,7 +64,7 @@ pub fn run(args: &DiagnoseArgs) -> Result<ExitCode, AgentError> {
             let read = creators_json::read(io::stdin().lock());
             Some(read.map_err(|error| AgentError::Usage(format!("--creators: standard input: {error}")))?)
         }
-        None => creators_of_running_agent(pid),
+        None => creators_of_running_agent(pid)?,
     };
     let diagnosis = diagnose::diagnose(pid, creators.as_ref())?;
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -82,6 +84,12 @@ pub fn run(args: &DiagnoseArgs) -> Result<ExitCode, AgentError> {
 
 /// What the kernel programs of a running agent saw of a process' creations; `None` without an agent, and for a process
 /// that never rose above the floor.
-fn creators_of_running_agent(_pid: u32) -> Option<Creators> {
-    None
+fn creators_of_running_agent(pid: u32) -> Result<Option<Creators>, KernelError> {
+    let Some(agent) = running_agent(AGENT_LOCK.as_ref()) else {
+        return Ok(None);
+    };
+    match creators::key_of(agent, pid)? {
+        Some(process) => creators::read(agent, process),
+        None => Ok(None),
+    }
 }

@@ -45,6 +45,7 @@ mod tests {
             }],
             creations: 3,
             unkept: 0,
+            refused: 1,
         };
         let text = serde_json::to_vec(&creators).unwrap();
         assert_eq!(read(text.as_slice()).unwrap(), creators);

@@ -2,6 +2,7 @@
 
 mod attach;
 pub mod btf;
+pub mod creators;
 mod error;
 pub mod fields;
 pub mod loss;
@@ -10,6 +11,7 @@ pub mod picture;
 pub mod placement;
 pub mod probe;
 pub mod ring;
+pub mod threads;
 mod trial;
 
 pub use error::KernelError;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     agent::AgentError,
     clock::Clock,
-    config::{self, NormalRange},
+    config::{self, NormalRange, Program, ThreadRule, threads::choose},
     event::Subject,
     inspect,
     kernel::{Kernel, Setup},
@@ -49,7 +49,7 @@ struct Total {
 
 pub(super) fn run(config: Option<&Path>, json: bool) -> Result<(), AgentError> {
     let config = config::load(config)?;
-    let mut kernel = Kernel::load(Setup { stream_bytes: RING_BYTES, hold: false })?;
+    let mut kernel = Kernel::load(Setup { stream_bytes: RING_BYTES, hold: false, cap: false })?;
     let picture = kernel.picture()?;
     drop(kernel);
     let clock = Clock::new().map_err(AgentError::io("the boot clock"))?;
@@ -62,8 +62,11 @@ pub(super) fn run(config: Option<&Path>, json: bool) -> Result<(), AgentError> {
         .filter(|it| it.pid != own)
         .collect();
     let mut listed = Vec::new();
-    for subject in &processes {
-        let Some((rule, normal)) = normal_of(&config, subject) else {
+    // Below the end of every range nobody has to be looked at.
+    let ranges = config.threads.iter().map(|rule| rule.normal.unwrap_or(NORMAL).high);
+    let lowest = ranges.min().unwrap_or(NORMAL.high);
+    for subject in processes.iter().filter(|it| it.threads > lowest) {
+        let Some((rule, normal)) = normal_of(&config.threads, subject) else {
             continue;
         };
         if subject.threads > normal.high {
@@ -77,7 +80,7 @@ pub(super) fn run(config: Option<&Path>, json: bool) -> Result<(), AgentError> {
                 user: users.name(subject.uid).cloned(),
                 comm: subject.comm,
                 command: command(subject),
-                rule,
+                rule: rule.described.clone(),
             });
         }
     }
@@ -95,13 +98,23 @@ pub(super) fn run(config: Option<&Path>, json: bool) -> Result<(), AgentError> {
     }
 }
 
-/// The rule that speaks of a process, in words, and what it calls normal; `None` for one that is ignored.
-fn normal_of(_config: &config::Config, _subject: &Subject) -> Option<(String, NormalRange)> {
-    Some(("default".to_owned(), NORMAL))
+/// The rule that holds for a process, and what it calls normal; `None` for one that is ignored.
+fn normal_of<'a>(rules: &'a [ThreadRule], subject: &Subject) -> Option<(&'a ThreadRule, NormalRange)> {
+    let key = subject.key();
+    let program = Program {
+        uid: subject.uid,
+        comm: subject.comm,
+        exe: inspect::exe(key),
+        argv: inspect::argv(key),
+        cgroup: inspect::cgroup(key),
+    };
+    let rule = rules.get(choose(rules, &program)).filter(|rule| !rule.ignore)?;
+    Some((rule, rule.normal.unwrap_or(NORMAL)))
 }
 
 fn command(subject: &Subject) -> Text {
-    let words = inspect::argv(subject.key());
+    let words = inspect::argv(subject.key()).unwrap_or_default();
+    let words: Vec<&[u8]> = words.iter().map(Text::as_bytes).collect();
     if words.is_empty() { Text::new(subject.comm.as_bytes()) } else { Text::new(words.join(&b' ')) }
 }
 
