@@ -113,20 +113,21 @@ impl Leak {
         };
         const C: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-pthread"];
         const QUICK: [&str; 2] = ["-O2", "-fomit-frame-pointer"];
-        match self.name() {
-            "c_library.c" => {
+        let kind = self.source.extension().and_then(|it| it.to_str()).unwrap_or_default();
+        match (self.name(), kind) {
+            ("c_library.c", _) => {
                 let options = [&C[..], &QUICK, &["-shared", "-fPIC"]].concat();
                 run("cc", &options, &folder.join("libsessions.so"), &self.source);
                 let search = format!("-L{}", folder.display());
                 let options = [&C[..], &QUICK, &["-Wl,-rpath,$ORIGIN", &search]].concat();
                 let main = Path::new(SOURCES).join("c_library_main.c");
-                let status =
-                    Command::new("cc").args(options).arg("-o").args([program, &main]).arg("-lsessions");
-                assert!(status.status().unwrap().success());
+                let mut linker = Command::new("cc");
+                linker.args(options).arg("-o").args([program, &main]).arg("-lsessions");
+                assert!(linker.status().unwrap().success());
             }
-            "c_plain.c" => run("cc", &[&C[..], &["-O0"]].concat(), program, &self.source),
-            name if name.ends_with(".cpp") => run("c++", &[&C[..], &QUICK].concat(), program, &self.source),
-            name if name.ends_with(".rs") => {
+            ("c_plain.c", _) => run("cc", &[&C[..], &["-O0"]].concat(), program, &self.source),
+            (_, "cpp") => run("c++", &[&C[..], &QUICK].concat(), program, &self.source),
+            (_, "rs") => {
                 run("rustc", &["--edition=2024", "-Copt-level=2", "-Cstrip=none"], program, &self.source);
             }
             _ => run("cc", &[&C[..], &QUICK].concat(), program, &self.source),

@@ -119,9 +119,7 @@ fn inferred(threads: &[Thread], known: &Known<'_>) -> Vec<Site> {
                 site.weight += from.weight;
                 site.evidence.push(from.evidence.clone());
             }
-            if creation.in_loop {
-                site.weight += 3;
-            }
+            site.weigh_repetition(creation);
             if site.weight >= 20 {
                 sites.push(site);
             }
@@ -146,6 +144,20 @@ fn site(path: &str, file: &Rc<SourceFile>, creation: &Creation) -> Site {
 }
 
 impl Site {
+    /// What is done once makes no leak; what does itself again does.
+    fn weigh_repetition(&mut self, creation: &Creation) {
+        let target = creation.target.as_deref().map(last_part);
+        if creation.in_loop {
+            self.weight += 3;
+        } else if creation.function.is_none() {
+            self.weight = self.weight.saturating_sub(15);
+        }
+        if creation.function.is_some() && target == Some(last_part(&self.function)) {
+            self.weight += 10;
+            self.evidence.push(format!("each thread of {} makes another one", self.function));
+        }
+    }
+
     /// Holds a place in the source against what most threads do.
     fn fit_role(&mut self, role: &Role, count: usize, threads: &[Thread]) {
         let Some(creation) = self.creation.clone() else {
@@ -182,7 +194,7 @@ impl Site {
                 self.evidence.push(format!("{count} live threads work for a ThreadPool"));
             }
             (Role::Executor, Kind::Executor | Kind::ToThread | Kind::RunInExecutor) => {
-                self.fit_executor(&creation.kind, count, threads);
+                self.fit_executor(&creation, count, threads);
             }
             _ => {}
         }
@@ -208,16 +220,18 @@ impl Site {
     }
 
     /// Threads of an event loop's own executor are called `asyncio_N`.
-    fn fit_executor(&mut self, kind: &Kind, count: usize, threads: &[Thread]) {
+    fn fit_executor(&mut self, creation: &Creation, count: usize, threads: &[Thread]) {
         let workers = threads.iter().filter(|thread| thread.role() == Role::Executor);
         let of_loop =
             workers.filter(|it| it.name.as_deref().is_some_and(|name| name.starts_with("asyncio_"))).count();
         let is_of_loop = of_loop * 2 > count;
-        self.weight += match kind {
-            Kind::Executor if is_of_loop => 20,
+        // Who makes an executor and gives it no work makes no threads.
+        let is_idle = creation.line == creation.made;
+        self.weight += match creation.kind {
+            Kind::Executor if is_of_loop || is_idle => 20,
             Kind::Executor => 40,
-            Kind::ToThread | Kind::RunInExecutor if is_of_loop => 40,
-            _ => 20,
+            _ if is_of_loop => 40,
+            _ => 30,
         };
         let of = if is_of_loop { "an event loop's executor" } else { "executors" };
         self.evidence.push(format!("{count} live threads work for {of}"));

@@ -114,6 +114,44 @@ def go():
 }
 
 #[test]
+fn what_starts_itself_comes_before_what_started_it_once() {
+    let code = "\
+def relay(hop):
+    threading.Thread(target=relay, args=(hop + 1,)).start()
+    time.sleep(600)
+
+threading.Thread(target=relay, args=(1,)).start()
+sys.stdin.read()
+";
+    let sites = chosen(code, |file| {
+        let relay = |tid| started(tid, &[("relay", file, 3), RUN]);
+        vec![main_at(file, 6), relay(2), relay(3)]
+    });
+    assert_eq!(sites.iter().map(|it| it.line).collect::<Vec<_>>(), [2, 5]);
+}
+
+#[test]
+fn who_gives_work_to_an_executor_comes_before_who_made_it() {
+    let code = "\
+async def answer(message):
+    await asyncio.to_thread(respond, message)
+
+async def main():
+    loop.set_default_executor(ThreadPoolExecutor(5000))
+    while True:
+        asyncio.create_task(answer(1))
+        await asyncio.sleep(1)
+
+asyncio.run(main())
+";
+    let sites = chosen(code, |file| {
+        let worker = |tid| started(tid, &[("_worker", FUTURES, 81), RUN]);
+        vec![main_at(file, 10), worker(2), worker(3)]
+    });
+    assert_eq!(sites.iter().map(|it| it.line).collect::<Vec<_>>(), [2, 5]);
+}
+
+#[test]
 fn no_source_no_cause() {
     assert_eq!(chosen("", |_| vec![started(2, &[("work", "/gone.py", 2), RUN])]), []);
 }
