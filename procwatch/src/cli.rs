@@ -3,8 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check::CheckArgs, contain::ContainArgs, keep::KeepArgs, layout::LayoutCommand, orphans::OrphansArgs,
-    place::PlaceArgs, recover::RecoverArgs, run::RunArgs, undo::UndoArgs, watch::WatchArgs,
+    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, keep::KeepArgs, layout::LayoutCommand,
+    orphans::OrphansArgs, place::PlaceArgs, recover::RecoverArgs, run::RunArgs, undo::UndoArgs,
+    watch::WatchArgs,
 };
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
@@ -28,6 +29,11 @@ pub enum Command {
     /// Exit code 0: all that is needed is there; 1: procwatch runs with loss of function; 2: it cannot run, or the
     /// configuration is bad.
     Check(CheckArgs),
+    /// Tell which code creates the threads of a process, or list the processes with more than is normal
+    ///
+    /// The process is read as it runs and is never stopped. Exit code 0: a cause was found; 1: none was found; 2: it
+    /// could not be looked at. With --all 0: it was listed; 2: it could not be.
+    Diagnose(DiagnoseArgs),
     /// Tell which rule places a process, or why it is left alone; nothing is touched
     Place(PlaceArgs),
     /// List what su sessions that have ended left running, and zombies with the parents that do not reap them

@@ -39,6 +39,7 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
         Command::Watch(args) => in_runtime(commands::watch::run(&args)),
         Command::Run(args) => in_runtime(commands::run::run(&args)),
         Command::Check(args) => commands::check::run(&args),
+        Command::Diagnose(args) => commands::diagnose::run(&args),
         Command::Place(args) => commands::place::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Orphans(args) => commands::orphans::run(&args),
         Command::Contain(args) => commands::contain::run(&args, ProtectList::default()),

@@ -41,6 +41,9 @@ pub enum AgentError {
     /// A process that was asked about.
     #[error(transparent)]
     Explain(#[from] crate::explain::ExplainError),
+    /// A process whose threads were asked about.
+    #[error(transparent)]
+    Diagnose(#[from] crate::diagnose::DiagnoseError),
     /// The CPUs of slices.
     #[error(transparent)]
     Layout(#[from] crate::layout::LayoutError),

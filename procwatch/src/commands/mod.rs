@@ -3,6 +3,7 @@
 mod act;
 pub mod check;
 pub mod contain;
+pub mod diagnose;
 pub mod keep;
 pub mod layout;
 pub mod orphans;
