@@ -76,7 +76,11 @@ pub(crate) fn rose(ctx: &BtfTracePointContext, control: &Control, task: Task, th
         growth.told[LEAK as usize] = 1;
         cross(name, task, threads, Crossing { grown, ..Crossing::of(rule, LEAK, rule.cell.leak_marks) }, 0);
     }
-    if rule.cell.stop_at != 0 && threads >= rule.cell.stop_at && growth.told[STOP as usize] == 0 {
+    if rule.cell.stop_at != 0
+        && threads >= rule.cell.stop_at
+        && !rule.is_protected
+        && growth.told[STOP as usize] == 0
+    {
         growth.told[STOP as usize] = 1;
         stop(control, name, task, threads, rule);
     }

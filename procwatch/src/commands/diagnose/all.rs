@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     agent::AgentError,
     clock::Clock,
-    config::{self, NormalRange, Program, ThreadRule, threads::choose},
+    config::{self, NormalRange, ThreadRule, threads::choose},
     event::Subject,
     inspect,
     kernel::{Kernel, Setup},
