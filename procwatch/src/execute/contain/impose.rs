@@ -31,8 +31,9 @@ pub(super) fn impose(
         Err(why) => return Err(work.give_up(entry, why)),
     };
     let amount = amount(work.hands, &cell);
-    if limit.amount(&before).is_some_and(|before| before <= amount) && effect(&mut entry, limit).is_none() {
-        let detail = format!("{} {} was there already", limit.file(), before.trim());
+    let tighter = limit.amount(&before).filter(|before| *before <= amount);
+    if let (Some(before), None) = (tighter, effect(&mut entry, limit)) {
+        let detail = format!("{} {} was there already", limit.file(), limit.text(before));
         let cgroup = cell.cgroup;
         work.settle(entry)?;
         return Ok(Measured { cell: Some(cgroup), ..Measured::new(ActResult::Verified, detail) });
