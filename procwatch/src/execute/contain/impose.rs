@@ -123,7 +123,7 @@ impl Hands<'_> {
         match &cell.unit {
             // A unit has its properties when it has no cgroup, too.
             Some(unit) if cell.kind == CellKind::Unit => {
-                self.restore_property(unit, limit, amount, was.leaves_file)?
+                self.restore_property(unit, limit, amount, was.leaves_file)?;
             }
             // It is about to go, with all that was set of it.
             Some(unit) if is_there => self.set_property(unit, limit, amount)?,
