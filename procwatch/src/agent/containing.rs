@@ -146,7 +146,9 @@ impl Container {
             match self.running.join_next().await {
                 Some(Ok(acts)) => {
                     self.start();
-                    acts.iter().for_each(|act| self.count(act));
+                    for act in &acts {
+                        self.count(act);
+                    }
                     return acts;
                 }
                 Some(Err(error)) => {

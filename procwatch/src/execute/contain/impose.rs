@@ -31,8 +31,9 @@ pub(super) fn impose(
         Err(why) => return Err(work.give_up(entry, why)),
     };
     let amount = amount(work.hands, &cell);
-    if limit.amount(&before).is_some_and(|before| before <= amount) && effect(&mut entry, limit).is_none() {
-        let detail = format!("{} {} was there already", limit.file(), before.trim());
+    let tighter = limit.amount(&before).filter(|before| *before <= amount);
+    if let (Some(before), None) = (tighter, effect(&mut entry, limit)) {
+        let detail = format!("{} {} was there already", limit.file(), limit.text(before));
         let cgroup = cell.cgroup;
         work.settle(entry)?;
         return Ok(Measured { cell: Some(cgroup), ..Measured::new(ActResult::Verified, detail) });
@@ -122,7 +123,7 @@ impl Hands<'_> {
         match &cell.unit {
             // A unit has its properties when it has no cgroup, too.
             Some(unit) if cell.kind == CellKind::Unit => {
-                self.restore_property(unit, limit, amount, was.leaves_file)?
+                self.restore_property(unit, limit, amount, was.leaves_file)?;
             }
             // It is about to go, with all that was set of it.
             Some(unit) if is_there => self.set_property(unit, limit, amount)?,
