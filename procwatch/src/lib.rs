@@ -23,6 +23,7 @@ pub mod kernel;
 pub mod layout;
 pub mod lock;
 pub mod orphans;
+pub mod patch;
 pub mod record;
 #[cfg(test)]
 mod samples;
