@@ -4,9 +4,10 @@
 //! site, no folder of its own to import from, no descriptor but the source and a place for its answer, and little time.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{self, Read as _, Seek as _, Write as _},
-    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     time::Duration,
@@ -73,8 +74,8 @@ fn interpreter(process: &Process) -> Result<PathBuf, PatchError> {
     let gone = |_| PatchError::Refused(NoPatch::Gone);
     let link = rustix::fs::readlinkat(&process.folder, "exe", Vec::new()).map_err(gone)?;
     let running = statat(&process.folder, "exe", AtFlags::empty()).map_err(gone)?;
-    let path = PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(link.as_bytes()));
-    let name = path.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
+    let path = PathBuf::from(OsStr::from_bytes(link.as_bytes()));
+    let name = path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
     if !name.starts_with(b"python") && !name.starts_with(b"pypy") {
         return Err(PatchError::NotPython("its name says so"));
     }
@@ -139,8 +140,8 @@ fn filled(bytes: &[u8]) -> io::Result<File> {
 
 /// The last line that says something.
 fn last_line(said: &[u8]) -> Text {
-    let lines = said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    Text::new(lines.last().unwrap_or(b"it did not say why"))
+    let mut lines = said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    Text::new(lines.next_back().unwrap_or(b"it did not say why"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 use super::{
     Finding, NoPatch,
     source::{Change, line_end, line_start},
-    syntax::{Id, Role, Syntax},
+    syntax::{Id, ROOT, Role, Syntax},
     tasks,
 };
 
@@ -57,7 +57,7 @@ struct Made<'s, 't> {
 impl<'s, 't> Made<'s, 't> {
     /// The one that is made, or used, on the line of the frame.
     fn find(syntax: &'s Syntax<'t>, finding: &Finding) -> Result<Self, NoPatch> {
-        let calls = syntax.within(syntax.root()).filter(|at| is_executor(syntax, *at));
+        let calls = syntax.within(ROOT).filter(|at| is_executor(syntax, *at));
         let (mut found, mut refused) = (None, None);
         for call in calls {
             let Some(function) = syntax.function_of(call) else {
@@ -188,7 +188,7 @@ impl<'s, 't> Made<'s, 't> {
     fn import(&self, change: &mut Change) -> Result<(), NoPatch> {
         let (syntax, text) = (self.syntax, self.syntax.source());
         let is_import = |at: &Id| matches!(syntax.kind(*at), "import_statement" | "import_from_statement");
-        let first = syntax.children(syntax.root()).find(is_import).ok_or(NoPatch::UnknownForm)?;
+        let first = syntax.children(ROOT).find(is_import).ok_or(NoPatch::UnknownForm)?;
         let at = syntax.bytes(first).start;
         if line_start(text, at) != at {
             return Err(NoPatch::UnknownForm);
@@ -202,7 +202,7 @@ impl<'s, 't> Made<'s, 't> {
             if syntax.imports_whole(module) && syntax.import_of(root).is_some() {
                 continue;
             }
-            if syntax.mentions(root, syntax.root()).next().is_some() {
+            if syntax.mentions(root, ROOT).next().is_some() {
                 return Err(NoPatch::Rebound);
             }
             change.insert(at, format!("import {module}{}", line_end(text, at)));
@@ -213,7 +213,7 @@ impl<'s, 't> Made<'s, 't> {
     /// Defines the shared executor before the statement of the module that has the function in it.
     fn define(&self, names: &Names, change: &mut Change) -> Result<(), NoPatch> {
         let (syntax, text) = (self.syntax, self.syntax.source());
-        let statement = syntax.ancestors(self.function).filter(|at| *at != syntax.root()).last();
+        let statement = syntax.ancestors(self.function).filter(|at| *at != ROOT).last();
         let at = syntax.bytes(statement.unwrap_or(self.function)).start;
         if line_start(text, at) != at {
             return Err(NoPatch::UnknownForm);
@@ -273,9 +273,7 @@ fn is_constant(syntax: &Syntax<'_>, value: Id, depth: usize) -> bool {
             let arguments = syntax.field(value, "arguments");
             let known = function.is_some_and(|it| {
                 let builtin = ["min", "max"].contains(&syntax.text(it));
-                let free = || {
-                    syntax.mentions(syntax.text(it), syntax.root()).all(|at| syntax.role(at) == Role::Read)
-                };
+                let free = || syntax.mentions(syntax.text(it), ROOT).all(|at| syntax.role(at) == Role::Read);
                 syntax.is_library(it, "os.cpu_count") || (builtin && free())
             });
             known && arguments.is_some_and(|it| is_constant(syntax, it, depth + 1))
@@ -287,10 +285,10 @@ fn is_constant(syntax: &Syntax<'_>, value: Id, depth: usize) -> bool {
 /// `WORKERS = 4` at the module's top, and never anything else.
 fn is_constant_of_module(syntax: &Syntax<'_>, name: Id, depth: usize) -> bool {
     let text = syntax.text(name);
-    let assignment = syntax.mentions(text, syntax.root()).find_map(|at| {
+    let assignment = syntax.mentions(text, ROOT).find_map(|at| {
         let assignment = syntax.parent(at).filter(|it| syntax.field(*it, "left") == Some(at))?;
         let statement = syntax.parent(assignment).filter(|_| syntax.kind(assignment) == "assignment")?;
-        (syntax.parent(statement) == Some(syntax.root())).then_some((at, assignment))
+        (syntax.parent(statement) == Some(ROOT)).then_some((at, assignment))
     });
     assignment.is_some_and(|(target, assignment)| {
         let value = syntax.field(assignment, "right");

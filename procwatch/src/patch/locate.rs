@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::{
-    fd::{AsFd, OwnedFd},
+    fd::OwnedFd,
     fs::{CWD, FileType, FsWord, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, openat, openat2},
 };
 
@@ -135,12 +135,5 @@ fn identity(stat: &Stat) -> Identity {
         device: stat.st_dev,
         inode: stat.st_ino,
         changed: (ns(stat.st_mtime, stat.st_mtime_nsec), ns(stat.st_ctime, stat.st_ctime_nsec)),
-    }
-}
-
-impl Identity {
-    /// Whether an open file is still it, in that state.
-    pub(super) fn is_of(&self, file: impl AsFd) -> bool {
-        fstat(file).is_ok_and(|stat| identity(&stat) == *self)
     }
 }

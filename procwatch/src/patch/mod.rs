@@ -289,6 +289,6 @@ fn rewritten(
     let tree = source.parse()?;
     let change = rewrite(&syntax::Syntax::new(&tree, source.text()), finding)?;
     let after = change.applied_to(source.text())?;
-    Source::new(after.as_bytes()).and_then(|source| source.parse()).map_err(|_| NoPatch::Unverified)?;
+    Source::new(after.as_bytes()).and_then(Source::parse).map_err(|_| NoPatch::Unverified)?;
     Ok((after.into_bytes(), change.remarks))
 }

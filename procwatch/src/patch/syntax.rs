@@ -9,6 +9,9 @@ use super::{Finding, NoPatch, source::line_start};
 /// A node by its place in [`Syntax`]: parents stand before their children, and a node before those behind it.
 pub(super) type Id = usize;
 
+/// The module.
+pub(super) const ROOT: Id = 0;
+
 /// A source's nodes in their order.
 pub(super) struct Syntax<'t> {
     text: &'t str,
@@ -56,10 +59,6 @@ impl<'t> Syntax<'t> {
         Self { text, items }
     }
 
-    pub(super) const fn root(&self) -> Id {
-        0
-    }
-
     /// The whole source.
     pub(super) const fn source(&self) -> &'t str {
         self.text
@@ -89,7 +88,7 @@ impl<'t> Syntax<'t> {
     }
 
     pub(super) fn parent(&self, id: Id) -> Option<Id> {
-        (id != self.root()).then(|| self.items[id].parent)
+        (id != ROOT).then(|| self.items[id].parent)
     }
 
     pub(super) fn ancestors(&self, id: Id) -> impl Iterator<Item = Id> + '_ {
@@ -137,7 +136,7 @@ impl<'t> Syntax<'t> {
 
     /// Whether an identifier of that name is anywhere, label or not.
     pub(super) fn has_name(&self, name: &str) -> bool {
-        self.within(self.root()).any(|at| self.kind(at) == "identifier" && self.text(at) == name)
+        self.within(ROOT).any(|at| self.kind(at) == "identifier" && self.text(at) == name)
     }
 
     /// The function that a node is in, if it is in one.
@@ -149,7 +148,7 @@ impl<'t> Syntax<'t> {
     pub(super) fn scope_of(&self, id: Id) -> Id {
         let is_scope =
             |at: &Id| matches!(self.kind(*at), "function_definition" | "class_definition" | "lambda");
-        self.ancestors(id).find(is_scope).unwrap_or(self.root())
+        self.ancestors(id).find(is_scope).unwrap_or(ROOT)
     }
 
     pub(super) fn name_of(&self, definition: Id) -> Option<&'t str> {
@@ -185,20 +184,20 @@ impl<'t> Syntax<'t> {
 
     /// Whether the module binds `name` by that identifier and nowhere is it bound again.
     pub(super) fn is_bound_once(&self, name: &str, by: Id) -> bool {
-        let mut bindings = self.mentions(name, self.root()).filter(|at| self.role(*at) == Role::Bound);
+        let mut bindings = self.mentions(name, ROOT).filter(|at| self.role(*at) == Role::Bound);
         bindings.next() == Some(by) && bindings.next().is_none() && !self.has_wildcard_import()
     }
 
     /// Whether names may come from anywhere.
     pub(super) fn has_wildcard_import(&self) -> bool {
-        self.within(self.root()).any(|at| self.kind(at) == "wildcard_import")
+        self.within(ROOT).any(|at| self.kind(at) == "wildcard_import")
     }
 
     /// What a name was imported as at the module's top: `psutil`, `concurrent.futures.ThreadPoolExecutor`. The name of
     /// `import a.b` is `a`. `None` if it is not, or may be something else by the time.
     pub(super) fn import_of(&self, name: &str) -> Option<String> {
         let statement = |at: &Id| matches!(self.kind(*at), "import_statement" | "import_from_statement");
-        for import in self.children(self.root()).filter(statement) {
+        for import in self.children(ROOT).filter(statement) {
             let module = self.field(import, "module_name").map(|module| self.text(module));
             for imported in self.fields(import, "name") {
                 let (path, binds) = self.imported(imported, module.is_none())?;
@@ -222,7 +221,7 @@ impl<'t> Syntax<'t> {
 
     /// Modules that the module's top imports whole, dots and all, without another name for them.
     pub(super) fn imports_whole(&self, module: &str) -> bool {
-        let imports = self.children(self.root()).filter(|at| self.kind(*at) == "import_statement");
+        let imports = self.children(ROOT).filter(|at| self.kind(*at) == "import_statement");
         imports.flat_map(|at| self.fields(at, "name")).any(|part| self.text(part) == module)
     }
 
@@ -286,49 +285,51 @@ impl<'t> Syntax<'t> {
 
 /// What a child in that field of that kind of parent is there for.
 fn role_in(parent: &str, field: Option<&str>) -> Role {
-    match (parent, field) {
-        ("attribute", Some("attribute")) | ("keyword_argument", Some("name")) => Role::Label,
-        ("attribute", Some("object"))
-        | ("call", Some("function"))
-        | ("subscript", Some("value" | "subscript"))
-        | ("boolean_operator" | "binary_operator", Some("left" | "right"))
-        | ("unary_operator" | "not_operator", Some("argument"))
-        | ("assignment" | "augmented_assignment" | "for_statement" | "for_in_clause", Some("right"))
-        | ("if_statement" | "elif_clause" | "while_statement", Some("condition"))
-        | ("named_expression" | "pair" | "keyword_argument" | "with_item", Some("value"))
-        | ("pair", Some("key"))
-        | ("default_parameter" | "typed_default_parameter" | "except_clause", Some("value"))
-        | ("interpolation", Some("expression"))
-        | ("raise_statement", _)
-        | ("match_statement", Some("subject"))
-        | (
-            "lambda"
-            | "list_comprehension"
-            | "set_comprehension"
-            | "generator_expression"
-            | "dictionary_comprehension",
-            Some("body"),
-        )
-        | ("as_pattern", None)
-        | (
-            "argument_list"
-            | "comparison_operator"
-            | "return_statement"
-            | "slice"
-            | "set"
-            | "dictionary"
-            | "conditional_expression"
-            | "assert_statement"
-            | "type"
-            | "list_splat"
-            | "dictionary_splat"
-            | "yield"
-            | "await"
-            | "expression_statement"
-            | "if_clause"
-            | "decorator",
-            _,
-        ) => Role::Read,
-        _ => Role::Bound,
+    let field = field.unwrap_or_default();
+    if matches!((parent, field), ("attribute", "attribute") | ("keyword_argument", "name")) {
+        return Role::Label;
     }
+    let reads: &[&str] = match parent {
+        "attribute" => &["object"],
+        "call" => &["function"],
+        "subscript" => &["value", "subscript"],
+        "boolean_operator" | "binary_operator" => &["left", "right"],
+        "unary_operator" | "not_operator" => &["argument"],
+        "assignment" | "augmented_assignment" | "for_statement" | "for_in_clause" => &["right"],
+        "if_statement" | "elif_clause" | "while_statement" => &["condition"],
+        "pair" => &["key", "value"],
+        "named_expression"
+        | "keyword_argument"
+        | "with_item"
+        | "default_parameter"
+        | "typed_default_parameter"
+        | "except_clause" => &["value"],
+        "interpolation" => &["expression"],
+        "match_statement" => &["subject"],
+        "lambda"
+        | "list_comprehension"
+        | "set_comprehension"
+        | "generator_expression"
+        | "dictionary_comprehension" => &["body"],
+        "raise_statement" => &["", "cause"],
+        "comparison_operator" => &["", "operators"],
+        "argument_list"
+        | "return_statement"
+        | "slice"
+        | "set"
+        | "dictionary"
+        | "conditional_expression"
+        | "assert_statement"
+        | "type"
+        | "list_splat"
+        | "dictionary_splat"
+        | "yield"
+        | "await"
+        | "expression_statement"
+        | "if_clause"
+        | "as_pattern"
+        | "decorator" => &[""],
+        _ => &[],
+    };
+    if reads.contains(&field) { Role::Read } else { Role::Bound }
 }

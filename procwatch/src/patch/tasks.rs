@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     NoPatch,
-    syntax::{Id, Role, Syntax},
+    syntax::{Id, ROOT, Role, Syntax},
 };
 
 /// Checks what `submissions`, calls in `function`, submit, and all functions of this source that it may reach.
@@ -34,7 +34,7 @@ type Definitions<'t> = BTreeMap<&'t str, Vec<Id>>;
 
 fn definitions<'t>(syntax: &Syntax<'t>) -> Definitions<'t> {
     let mut found = Definitions::new();
-    for at in syntax.within(syntax.root()) {
+    for at in syntax.within(ROOT) {
         if matches!(syntax.kind(at), "function_definition" | "class_definition")
             && let Some(name) = syntax.name_of(at)
         {
@@ -59,8 +59,7 @@ fn is_known(syntax: &Syntax<'_>, task: Id, definitions: &Definitions<'_>) -> boo
         "lambda" => true,
         "identifier" => {
             let name = syntax.text(task);
-            let mut bindings =
-                syntax.mentions(name, syntax.root()).filter(|at| syntax.role(*at) == Role::Bound);
+            let mut bindings = syntax.mentions(name, ROOT).filter(|at| syntax.role(*at) == Role::Bound);
             let Some(binding) = bindings.next() else { return !syntax.has_wildcard_import() };
             let by_definition = definitions.get(name).is_some_and(|all| {
                 all.len() == 1 && syntax.field(all[0], "name") == Some(binding) && bindings.next().is_none()

@@ -33,3 +33,9 @@ fn printed(source: &str, folder: &Path) -> String {
 fn line_of(source: &str, part: &str) -> u32 {
     source.lines().position(|line| line.contains(part)).unwrap() as u32 + 1
 }
+
+/// Lines, each that many steps further in.
+fn indented(lines: &str, steps: usize) -> String {
+    let lines: Vec<_> = lines.split('\n').map(|line| "    ".repeat(steps) + line + "\n").collect();
+    lines.concat()
+}

@@ -232,7 +232,7 @@ fn line_ends_and_taken_names_are_respected() {
 
 /// A function with this body, and what is needed around it.
 fn function(body: &str) -> String {
-    let body: String = body.lines().map(|line| format!("    {line}\n")).collect();
+    let body = indented(body, 1);
     format!(
         "import threading, queue, time, requests\nfrom concurrent.futures import ThreadPoolExecutor\nN = 3\nM = 3\nM = 4\n\
          def work(x):\n    return x\n\

@@ -216,7 +216,7 @@ fn who_wants_the_pids_alone_gets_no_objects() {
 
 /// A function around a loop's head and body, each line of the body indented.
 fn looped(head: &str, body: &str) -> String {
-    let body: String = body.lines().map(|line| format!("        {line}\n")).collect();
+    let body = indented(body, 2);
     format!("import psutil\ndef f(x, y):\n    {head}\n{body}\n")
 }
 

@@ -48,7 +48,7 @@ fn check(source: &[u8], line: u32, function: &str) -> Result<(), TestCaseError> 
     for hint in HINTS {
         let rewrite = rewriting(hint).unwrap();
         if let Ok((after, _)) = rewritten(source, &finding(hint, line, function), rewrite) {
-            prop_assert!(Source::new(&after).and_then(|after| after.parse()).is_ok());
+            prop_assert!(Source::new(&after).and_then(Source::parse).is_ok());
             prop_assert_ne!(after.as_slice(), source);
         }
     }
@@ -72,8 +72,8 @@ proptest! {
         line in 0_u32..25,
         module in any::<bool>(),
     ) {
-        let source: String =
-            lines.iter().map(|(depth, line)| format!("{}{line}\n", "    ".repeat(*depth))).collect();
+        let lines: Vec<_> = lines.iter().map(|(depth, line)| indented(line, *depth)).collect();
+        let source = lines.concat();
         check(source.as_bytes(), line, if module { "<module>" } else { "f" })?;
     }
 }
@@ -82,9 +82,9 @@ proptest! {
 fn deep_and_long_sources_are_no_danger() {
     let mut deep = String::from("import psutil\ndef f(x):\n for p in psutil.process_iter():\n");
     for depth in 2..400 {
-        deep += &format!("{}if p.pid in x:\n", " ".repeat(depth));
+        deep.extend([&*" ".repeat(depth), "if p.pid in x:\n"]);
     }
-    deep += &format!("{}p.name()\n", " ".repeat(400));
+    deep.extend([&*" ".repeat(400), "p.name()\n"]);
     // Python allows a hundred; where the branches are not followed any more the object is made.
     let rewritten = after(HINTS[0], &deep, 3, "f").unwrap();
     assert_eq!(rewritten.matches("psutil.Process(").count(), 1);
