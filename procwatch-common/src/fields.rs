@@ -86,6 +86,12 @@ pub struct Fields {
     pub kernfs_node_id: u32,
     /// `linux_binprm.filename`.
     pub binprm_filename: u32,
+    /// `pt_regs.ip` (optional: of x86-64).
+    pub pt_regs_ip: u32,
+    /// `pt_regs.sp` (optional).
+    pub pt_regs_sp: u32,
+    /// `pt_regs.bp` (optional).
+    pub pt_regs_bp: u32,
 }
 
 #[cfg(feature = "user")]

@@ -5,7 +5,9 @@
 //! the integers by the agent's decoder alone.
 #![no_std]
 
+pub mod creators;
 pub mod fields;
+pub mod growth;
 pub mod picture;
 pub mod place;
 pub mod policy;

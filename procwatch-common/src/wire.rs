@@ -37,9 +37,9 @@ pub enum Kind {
     Uid = 6,
     /// A process was moved to another cgroup, by anyone: [`Attach`].
     Cgroup = 7,
-    /// A process rose to a thread level: [`Level`].
+    /// A process crossed a bound of its threads: [`Level`].
     LevelCrossed = 8,
-    /// A process fell back below four fifths of a level: [`Level`].
+    /// A process fell back below four fifths of it: [`Level`].
     LevelCleared = 9,
     /// A process of a placement rule was seen outside its slice: [`Stray`].
     Stray = 10,
@@ -47,11 +47,15 @@ pub enum Kind {
     Moved = 11,
     /// An exec was held until its process was in its slice: [`Held`].
     Held = 12,
+    /// A process runs a new program and may have a rule of its own: [`Exec`], on the urgent ring.
+    Program = 13,
+    /// Threads of a process are refused: [`Refused`].
+    Refused = 14,
 }
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Fork,
         Self::Thread,
         Self::Exec,
@@ -64,6 +68,8 @@ impl Kind {
         Self::Stray,
         Self::Moved,
         Self::Held,
+        Self::Program,
+        Self::Refused,
     ];
 
     /// This kind's bit in [`crate::policy::Control::stream_kinds`].
@@ -196,18 +202,42 @@ pub struct Attach {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Level {
-    /// The process; `tid` is the creating thread, or the ending one.
+    /// The process; `tid` is the new thread, or the ending one.
     pub header: Header,
-    /// The level, threads.
+    /// When the growth began, `CLOCK_BOOTTIME` ns; 0 for a level.
+    pub since_ns: u64,
+    /// The bound, threads; of a leak: how many marks.
     pub level: u32,
-    /// Its place in [`crate::policy::Control::levels`].
-    pub index: u32,
+    /// Which bound: a level's place in [`crate::policy::ThreadCell::levels`], or [`crate::growth::BURST`] and the like.
+    pub way: u32,
+    /// Index of the rule.
+    pub rule: u32,
+    /// Threads when the growth began; of a stop: 1 when the process was stopped.
+    pub from: u32,
+    /// The creating thread, or the ending one.
+    pub creator_tid: u32,
+    /// Zero.
+    pub pad: u32,
     /// Bytes of `argv` that are set.
     pub argv_len: u32,
     /// Bytes that the whole argv has.
     pub argv_total: u32,
     /// Arguments, each ended by a zero.
     pub argv: [u8; ALERT_ARGV_MAX],
+}
+
+/// [`Kind::Refused`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Refused {
+    /// The process.
+    pub header: Header,
+    /// Threads that were refused so far (or would have been).
+    pub refused: u64,
+    /// Most threads that it may have.
+    pub cap: u32,
+    /// 1 when they were refused, 0 when nothing is enforced.
+    pub enforced: u32,
 }
 
 /// Where in its life a process was noticed.
@@ -285,7 +315,8 @@ const _: () = {
     assert!(size_of::<Exit>() == 96);
     assert!(size_of::<UidChange>() == 96);
     assert!(size_of::<Attach>() == 104 + PATH_MAX);
-    assert!(size_of::<Level>() == 96 + ALERT_ARGV_MAX);
+    assert!(size_of::<Level>() == 120 + ALERT_ARGV_MAX);
+    assert!(size_of::<Refused>() == 96);
     assert!(size_of::<Ancestor>() == 32);
     assert!(size_of::<Stray>() == 112 + PATH_MAX + MAX_ANCESTORS * 32);
     assert!(size_of::<Held>() == 96 + PATH_MAX);

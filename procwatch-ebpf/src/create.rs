@@ -6,9 +6,9 @@ use procwatch_common::{
     wire::{Created, Kind, Trigger},
 };
 
-use crate::{cred, emit, filter, kernel::Task, levels, maps::control, place, subject};
+use crate::{cred, emit, filter, kernel::Task, maps::control, place, rules, subject, threads};
 
-const CLONE_THREAD: u64 = 0x1_0000;
+pub(crate) const CLONE_THREAD: u64 = 0x1_0000;
 
 /// `task_newtask(struct task_struct *task, u64 clone_flags)` (`unsigned long` before 6.18). The new task does not run
 /// yet, the current one is its creator, and `nr_threads` counts the new one already. It fires for threads and
@@ -19,7 +19,7 @@ pub(crate) fn task_newtask(ctx: BtfTracePointContext) -> i32 {
         let task = Task(ctx.arg(0));
         let clone_flags: u64 = ctx.arg(1);
         if clone_flags & CLONE_THREAD != 0 {
-            thread_created(control, task, clone_flags);
+            thread_created(&ctx, control, task, clone_flags);
         } else {
             process_created(control, task, clone_flags);
         }
@@ -28,10 +28,10 @@ pub(crate) fn task_newtask(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn thread_created(control: &Control, task: Task, clone_flags: u64) {
+fn thread_created(ctx: &BtfTracePointContext, control: &Control, task: Task, clone_flags: u64) {
     let threads = task.threads();
-    if levels::may_cross(control, threads) {
-        levels::rose(control, task, threads);
+    if threads::may_matter(control, threads) {
+        threads::rose(ctx, control, task, threads);
     }
     if filter::listening(control, Kind::Thread) {
         stream(control, Kind::Thread, task, clone_flags, threads);
@@ -42,6 +42,7 @@ fn thread_created(control: &Control, task: Task, clone_flags: u64) {
 fn process_created(control: &Control, task: Task, clone_flags: u64) {
     let creator = (bpf_get_current_pid_tgid() >> 32) as u32;
     filter::follow_child(control, creator, task.tgid());
+    rules::inherit(control, creator, task);
     place::check(control, task, Trigger::Fork, core::ptr::null());
     let parent = task.parent();
     // With CLONE_PARENT the parent is not the creator, and does nothing here.

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use procwatch_common::{
     policy::Control,
     stats::{RingCount, Stats},
-    wire::{Attach, Created, Exit, Header, Held, Level, Stray, UNNUMBERED, UidChange},
+    wire::{Attach, Created, Exit, Header, Held, Level, Refused, Stray, UNNUMBERED, UidChange},
 };
 
 use crate::maps::{NEXT_WAKE, STATS, STREAM, URGENT};
@@ -33,6 +33,8 @@ unsafe impl Record for Level {}
 unsafe impl Record for Stray {}
 // SAFETY: as above.
 unsafe impl Record for Held {}
+// SAFETY: as above.
+unsafe impl Record for Refused {}
 
 /// `CLOCK_BOOTTIME`, ns.
 #[inline(always)]
@@ -140,12 +142,25 @@ fn reserve<T: Record>(ring: &RingBuf, count: &'static mut RingCount) -> Option<S
 /// Puts `len` bytes that begin with a header on the stream: for records of varying length.
 #[inline(always)]
 pub(crate) fn stream_bytes(control: &Control, time_ns: u64, header: *mut Header, len: usize) {
-    let Some(stats) = stats() else { return };
-    let count = &mut stats.stream;
+    if let Some(stats) = stats() {
+        output(&STREAM, &mut stats.stream, header, len, stream_wakeup(control, time_ns));
+    }
+}
+
+/// The same on the urgent ring, and wakes the agent.
+#[inline(always)]
+pub(crate) fn urgent_bytes(header: *mut Header, len: usize) {
+    if let Some(stats) = stats() {
+        output(&URGENT, &mut stats.urgent, header, len, u64::from(BPF_RB_FORCE_WAKEUP));
+    }
+}
+
+#[inline(always)]
+fn output(ring: &RingBuf, count: &mut RingCount, header: *mut Header, len: usize, wakeup: u64) {
     stamp(header, count.sent + count.lost);
     // SAFETY: the caller's buffer starts with the header and holds `len` bytes, which the verifier checks.
     let bytes = unsafe { core::slice::from_raw_parts(header.cast::<u8>(), len) };
-    if STREAM.output::<[u8]>(bytes, stream_wakeup(control, time_ns)).is_ok() {
+    if ring.output::<[u8]>(bytes, wakeup).is_ok() {
         count.sent += 1;
     } else {
         count.lost += 1;

@@ -6,7 +6,6 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use procwatch_common::{
-    policy::Control,
     wire::{ARGV_MAX, Exec, Kind, Trigger},
 };
 
@@ -14,7 +13,7 @@ use crate::{
     cred, emit, filter, hold,
     kernel::{Task, binprm_filename},
     maps::{EXEC_SCRATCH, control},
-    place, subject,
+    place, rules, subject,
 };
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, seen on 6.18. Credentials,
@@ -29,30 +28,31 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
             place::check(control, task, Trigger::Exec, binprm_filename(binprm));
         }
         cred::notice(control, task, Trigger::Exec);
-        if filter::wants(control, Kind::Exec, task, task.uids()) {
-            stream(control, task, ctx.arg(1), binprm);
+        rules::program_ran(&ctx, control, task);
+        if filter::wants(control, Kind::Exec, task, task.uids())
+            && let Some((record, len)) = describe(&ctx, Kind::Exec, task)
+        {
+            emit::stream_bytes(control, emit::now_ns(), record.cast(), len);
         }
     }
     0
 }
 
+/// Puts the record of an exec together. Returns where it is, and how long.
 #[inline(always)]
-fn stream(control: &Control, task: Task, old_tid: u32, binprm: *const u8) {
-    let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(0) else {
-        return;
-    };
+pub(crate) fn describe(ctx: &BtfTracePointContext, kind: Kind, task: Task) -> Option<(*mut Exec, usize)> {
+    let scratch = EXEC_SCRATCH.get_ptr_mut(0)?;
     // SAFETY: this CPU's own scratch; tracepoint programs run without preemption and do not nest in themselves.
     let record = unsafe { &mut *scratch };
-    let time_ns = emit::now_ns();
-    subject::describe(&raw mut record.header, Kind::Exec, time_ns, task, task.uids(), 1);
-    record.old_tid = old_tid;
+    subject::describe(&raw mut record.header, kind, emit::now_ns(), task, task.uids(), 1);
+    record.old_tid = ctx.arg(1);
     // SAFETY: the helper bounds the copy by the buffer and checks the source.
-    if unsafe { bpf_probe_read_kernel_str_bytes(binprm_filename(binprm), &mut record.filename) }.is_err() {
+    if unsafe { bpf_probe_read_kernel_str_bytes(binprm_filename(ctx.arg(2)), &mut record.filename) }.is_err() {
         record.filename[0] = 0;
         emit::count_kernel_read_failed();
     }
     let len = read_argv(task, record);
-    emit::stream_bytes(control, time_ns, &raw mut record.header, core::mem::offset_of!(Exec, argv) + len);
+    Some((scratch, core::mem::offset_of!(Exec, argv) + len))
 }
 
 /// Copies the arguments and returns how many bytes of them there are.

@@ -9,9 +9,8 @@ use procwatch_common::{
 use crate::{
     cred, emit, filter, hold,
     kernel::Task,
-    levels,
     maps::{GONE, control, exit_tells_group_dead},
-    subject,
+    subject, threads,
 };
 
 const BPF_NOEXIST: u64 = 1;
@@ -47,7 +46,7 @@ fn is_first_to_say_gone(task: Task) -> bool {
 #[inline(always)]
 fn process_ended(control: &Control, task: Task) {
     hold::agent_may_have_ended(task);
-    levels::ended(control, task);
+    threads::ended(control, task);
     cred::notice(control, task, Trigger::Exit);
     cred::forget(control, task);
     if filter::wants(control, Kind::Exit, task, task.uids()) {
@@ -60,7 +59,7 @@ fn process_ended(control: &Control, task: Task) {
 fn thread_ended(control: &Control, task: Task, live: u32) {
     // A process that ends as a whole has not become smaller: its alerts end with it.
     if !task.process_ends() {
-        levels::fell(control, task, live);
+        threads::fell(control, task, live);
     }
     if filter::wants(control, Kind::ThreadExit, task, task.uids()) {
         stream(control, Kind::ThreadExit, task, task.exit_status(), live);

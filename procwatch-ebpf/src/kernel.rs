@@ -5,7 +5,9 @@
 
 use aya_ebpf::helpers::{
     bpf_probe_read_kernel,
-    generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_task, bpf_get_current_task_btf},
+    generated::{
+        bpf_get_current_ancestor_cgroup_id, bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs,
+    },
 };
 use procwatch_common::fields::{ABSENT, Fields};
 
@@ -53,6 +55,9 @@ static FIELDS: Fields = Fields {
     cgroup_kn: ABSENT,
     kernfs_node_id: ABSENT,
     binprm_filename: ABSENT,
+    pt_regs_ip: ABSENT,
+    pt_regs_sp: ABSENT,
+    pt_regs_bp: ABSENT,
 };
 
 /// Where `struct cgroup` of kernels before 6.1 has its `level` and its `ancestor_ids`, set by the loader; [`ABSENT`] on
@@ -314,6 +319,36 @@ impl Cgroup {
     pub(crate) fn id(self) -> u64 {
         let kn: *const u8 = load(self.0, offset!(cgroup_kn));
         load(kn, offset!(kernfs_node_id))
+    }
+}
+
+/// `struct pt_regs`: where the current task left user space.
+#[derive(Clone, Copy)]
+pub(crate) struct Registers {
+    pub(crate) ip: u64,
+    pub(crate) sp: u64,
+    pub(crate) bp: u64,
+}
+
+/// 1 when the kernel lends `bpf_task_pt_regs` (Linux 5.15 and later), set by the loader.
+#[unsafe(no_mangle)]
+static TELLS_REGISTERS: u32 = 0;
+
+impl Registers {
+    #[inline(always)]
+    pub(crate) fn of_current() -> Option<Self> {
+        // SAFETY: a static of this object.
+        let told = unsafe { core::ptr::read_volatile(&raw const TELLS_REGISTERS) } != 0;
+        if !told || offset!(pt_regs_ip) == ABSENT {
+            return None;
+        }
+        // SAFETY: the helper takes the current task, of which it gives the registers.
+        let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as *const u8;
+        Some(Self {
+            ip: load(regs, offset!(pt_regs_ip)),
+            sp: load(regs, offset!(pt_regs_sp)),
+            bp: load(regs, offset!(pt_regs_bp)),
+        })
     }
 }
 

@@ -4,14 +4,17 @@
 //! process costs that nobody has a rule about is the way to that first "no".
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(
     clippy::inline_always,
     reason = "the verifier follows one function best: a pointer's type is lost when it passes through memory"
 )]
 #![expect(clippy::needless_pass_by_value, reason = "the macros pass a program's context by value")]
 
+mod atomic;
 mod cgroup;
 mod create;
+mod creators;
 mod cred;
 mod emit;
 mod exec;
@@ -19,11 +22,13 @@ mod exit;
 mod filter;
 mod hold;
 mod kernel;
-mod levels;
 mod maps;
 mod picture;
 mod place;
+mod refuse;
+mod rules;
 mod subject;
+mod threads;
 
 /// The helpers that read other tasks' memory are lent to programs under a GPL-compatible licence only.
 #[unsafe(no_mangle)]

@@ -1,15 +1,22 @@
 //! All maps of the object, and the globals that the loader sets.
 
 use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use procwatch_common::{
+    creators::{RefusalCell, SampleCell, SampleKey, StackCell, StackKey},
+    growth::Growth,
     place::{MAX_PLACE_RULES, PlaceCell, SettledKey},
-    policy::{Control, MAX_FILTER_PIDS, MAX_FILTER_VALUES},
+    policy::{
+        Control, MAX_FILTER_PIDS, MAX_FILTER_VALUES, MAX_PROCESS_CELLS, MAX_THREAD_RULES, ProcessCell, ThreadCell,
+    },
     stats::Stats,
     wire::{COMM_LEN, Exec},
 };
+
+use crate::kernel::Task;
 
 /// Process id of the agent; its own events are not reported.
 #[unsafe(no_mangle)]
@@ -56,20 +63,85 @@ pub(crate) static FILTER_COMMS: HashMap<[u8; COMM_LEN], u8> =
 #[map]
 pub(crate) static FILTER_PIDS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_FILTER_PIDS as u32, 0);
 
-/// A level that a process has crossed and not yet fallen back from. Pid and start name it: whoever bears the pid next
-/// is another.
+/// A process for ever: whoever bears the pid next is another.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct ProcessName {
+    pub(crate) start_ns: u64,
+    pub(crate) tgid: u32,
+    pub(crate) pad: u32,
+}
+
+impl ProcessName {
+    /// The process that `task` belongs to.
+    #[inline(always)]
+    pub(crate) fn of(task: Task) -> Self {
+        Self { start_ns: task.process_start_ns(), tgid: task.tgid(), pad: 0 }
+    }
+}
+
+/// A bound that a process has crossed and not yet fallen back from.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct CrossedKey {
-    pub(crate) start_ns: u64,
-    pub(crate) tgid: u32,
-    pub(crate) index: u32,
+    start_ns: u64,
+    tgid: u32,
+    /// Low half: which bound. High half: which time, for what can be crossed again without falling back.
+    way: u32,
+}
+
+impl CrossedKey {
+    #[inline(always)]
+    pub(crate) const fn of(process: ProcessName, way: u32, count: u32) -> Self {
+        Self { start_ns: process.start_ns, tgid: process.tgid, way: count << 16 | way }
+    }
 }
 
 /// A set. Insertion with `BPF_NOEXIST` is what makes an alert unique: of all CPUs that see the crossing one succeeds, on
 /// every kernel and without atomic instructions.
 #[map]
 pub(crate) static CROSSED: HashMap<CrossedKey, u8> = HashMap::with_max_entries(8192, 0);
+
+/// The rules about threads. The first one is that of all processes that have no other.
+#[map]
+pub(crate) static THREAD_RULES: Array<ThreadCell> = Array::with_max_entries(MAX_THREAD_RULES as u32, 0);
+
+/// Processes whose rule is not the first, by process id.
+#[map]
+pub(crate) static THREAD_CELLS: HashMap<u32, ProcessCell> =
+    HashMap::with_max_entries(MAX_PROCESS_CELLS as u32, BPF_F_NO_PREALLOC);
+
+/// How processes above the floor grow. Memory is taken for those that are there.
+#[map]
+pub(crate) static GROWTH: HashMap<ProcessName, Growth> = HashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+
+/// What a process begins with in [`GROWTH`]; too large for the stack.
+pub(crate) static NEW_GROWTH: Growth = Growth::NEW;
+
+/// Uids whose execs are told.
+#[map]
+pub(crate) static PROGRAM_UIDS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_FILTER_VALUES as u32, 0);
+
+/// Programs, by comm, whose execs are told.
+#[map]
+pub(crate) static PROGRAM_COMMS: HashMap<[u8; COMM_LEN], u8> =
+    HashMap::with_max_entries(MAX_FILTER_VALUES as u32, 0);
+
+/// Creations of threads by user stack. Bounded: the least recently used go.
+#[map]
+pub(crate) static STACKS: LruHashMap<StackKey, StackCell> = LruHashMap::with_max_entries(4096, 0);
+
+/// Samples of creating threads. Bounded as above: as many as 32 processes fill.
+#[map]
+pub(crate) static SAMPLES: LruHashMap<SampleKey, SampleCell> = LruHashMap::with_max_entries(512, 0);
+
+/// Room to put a sample together; too large for the stack.
+#[map]
+pub(crate) static SAMPLE_SCRATCH: PerCpuArray<SampleCell> = PerCpuArray::with_max_entries(1, 0);
+
+/// Threads refused, by process.
+#[map]
+pub(crate) static REFUSALS: HashMap<ProcessName, RefusalCell> = HashMap::with_max_entries(1024, 0);
 
 /// Last known (real, effective) uid per process, where no hook tells of changes. Bounded: the least recently used go.
 #[map]

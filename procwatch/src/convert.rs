@@ -2,9 +2,9 @@
 
 use crate::{
     clock::Clock,
-    event::{Argv, Body, BootTime, Event, ExitStatus, LevelChange, Subject},
+    event::{Argv, Body, BootTime, Event, ExitStatus, LevelChange, Subject, Way},
     record::{
-        self, Alert, Ancestor, Cgroup, Cleared, Command, Exec, Exit, Fork, Process, Record, Severity, Thread,
+        self, Alert, Ancestor, Cgroup, Cleared, Command, Exec, Exit, Fork, Growth, Process, Record, Refused, Thread,
         Uid,
     },
     text::Text,
@@ -22,11 +22,11 @@ pub trait CgroupPaths {
 pub struct Extra {
     /// Ancestors of the process, nearest first, when they are wanted.
     pub lineage: Option<Vec<Ancestor>>,
-    /// For a crossed level.
+    /// For a bound that was crossed or cleared.
     pub alert: AlertExtra,
 }
 
-/// What the agent found out about a process that crossed a level.
+/// What the agent knows about a process that crossed a bound.
 #[derive(Clone, Debug, Default)]
 pub struct AlertExtra {
     /// Its executable; `None` when it was gone before it could be asked.
@@ -35,6 +35,10 @@ pub struct AlertExtra {
     pub latency_ns: Option<u64>,
     /// It was above the level before the agent started.
     pub at_start: bool,
+    /// The rule that sets the bound, in words.
+    pub rule: String,
+    /// The first level of that rule above its threads.
+    pub next_level: Option<u32>,
 }
 
 /// Makes records: it knows the time of day, the names of users and the paths of cgroups.
@@ -49,7 +53,8 @@ pub struct Converter<P> {
 }
 
 impl<P: CgroupPaths> Converter<P> {
-    /// The record that shows `event`. `None` for `Stray` and `Moved`: these become decisions and outcomes.
+    /// The record that shows `event`. `None` for `Stray`, `Moved` and `Program`: these become decisions
+    /// and outcomes.
     pub fn record(&mut self, event: Event, extra: Extra) -> Option<Record> {
         let Event { time, subject, body, .. } = event;
         let body = self.body(time, &subject, body, extra)?;
@@ -129,15 +134,21 @@ impl<P: CgroupPaths> Converter<P> {
                 record::Body::Alert(crossed(time, process, change, alert))
             }
             Body::LevelCleared(change) => {
-                record::Body::Cleared(cleared(self.process(subject, lineage), &change))
+                record::Body::Cleared(cleared(self.process(subject, lineage), &change, alert))
             }
+            Body::Refused(refusal) => record::Body::Refused(Refused {
+                process: whole(self.process(subject, lineage)),
+                refused: refusal.refused,
+                cap: Some(refusal.cap).filter(|cap| *cap != 0),
+                enforced: refusal.enforced,
+            }),
             Body::Held(held) => record::Body::Hold(record::Hold {
                 process: self.process(subject, lineage),
                 file: held.file,
                 result: held.end.into(),
                 held_ns: held.held_ns,
             }),
-            Body::Stray(_) | Body::Moved(_) => return None,
+            Body::Stray(_) | Body::Moved(_) | Body::Program(_) => return None,
         })
     }
 }
@@ -165,9 +176,17 @@ fn ended(process: Process, exit: crate::event::Exit) -> Exit {
 }
 
 fn crossed(time: BootTime, process: Process, change: LevelChange, extra: AlertExtra) -> Alert {
+    let growth = change.growth.map(|growth| {
+        Growth::new(growth.from, growth.since.0, process.threads, time.0, extra.next_level)
+    });
     Alert {
-        severity: Severity::of_level(change.index),
+        severity: change.way.into(),
+        bound: change.way.into(),
         level: change.level,
+        rule: extra.rule,
+        growth,
+        stopped: if let Way::Stop { stopped } = change.way { Some(stopped) } else { None },
+        creator_tid: (!extra.at_start).then_some(change.creator_tid),
         exe: extra.exe,
         command: command(change.argv),
         age_ns: time.since(BootTime(process.start_ns)),
@@ -177,12 +196,14 @@ fn crossed(time: BootTime, process: Process, change: LevelChange, extra: AlertEx
     }
 }
 
-fn cleared(process: Process, change: &LevelChange) -> Cleared {
+fn cleared(process: Process, change: &LevelChange, extra: AlertExtra) -> Cleared {
     let ended = process.threads == 0;
     Cleared {
         process: if ended { whole(process) } else { process },
-        severity: Severity::of_level(change.index),
+        severity: change.way.into(),
+        bound: change.way.into(),
         level: change.level,
+        rule: extra.rule,
         ended,
     }
 }

@@ -13,6 +13,8 @@ pub struct Creators {
     pub creations: u64,
     /// Creations whose stack was not kept, because the table was full.
     pub unkept: u64,
+    /// Threads that were refused.
+    pub refused: u64,
 }
 
 /// Creations by one user stack. Walked by frame pointers: of code built without them only the first entry holds.

@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 
 use bytemuck::{AnyBitPattern, Zeroable};
 use procwatch_common::{
+    growth,
     place::HoldEnd,
     wire::{self, Header, Kind, Trigger},
 };
@@ -14,8 +15,8 @@ use thiserror::Error;
 
 use crate::{
     event::{
-        Argv, Attach, Body, BootTime, Creator, Event, Exec, Exit, ExitStatus, Forebear, Held, LevelChange,
-        ProcessKey, Provenance, Stray, Subject, UidChange,
+        Argv, Attach, Body, BootTime, Creator, Event, Exec, Exit, ExitStatus, Forebear, Grown, Held, LevelChange,
+        ProcessKey, Provenance, Refusal, Stray, Subject, UidChange, Way,
     },
     text::{Comm, Text, until_zero},
 };
@@ -68,6 +69,12 @@ pub enum DecodeError {
         /// What stands in the record.
         number: u32,
     },
+    /// A bound that this agent does not know.
+    #[error("a crossing has the unknown bound {number}")]
+    UnknownWay {
+        /// What stands in the record.
+        number: u32,
+    },
     /// An end of a hold that this agent does not know.
     #[error("a held exec has the unknown end {number}")]
     UnknownEnd {
@@ -114,7 +121,7 @@ fn body(kind: Kind, bytes: &[u8]) -> Result<Body, DecodeError> {
     Ok(match kind {
         Kind::Fork => Body::Fork(creator(&fixed(kind, bytes)?)),
         Kind::Thread => Body::Thread(creator(&fixed(kind, bytes)?)),
-        Kind::Exec => Body::Exec(exec(bytes)?),
+        Kind::Exec => Body::Exec(exec(kind, bytes)?),
         Kind::Exit => {
             let exit: wire::Exit = fixed(kind, bytes)?;
             Body::Exit(ended(&exit, exit.header.start_ns))
@@ -130,6 +137,8 @@ fn body(kind: Kind, bytes: &[u8]) -> Result<Body, DecodeError> {
         Kind::Stray => Body::Stray(stray(&fixed(kind, bytes)?)?),
         Kind::Moved => Body::Moved(attach(&fixed(kind, bytes)?)),
         Kind::Held => Body::Held(held(&fixed(kind, bytes)?)?),
+        Kind::Program => Body::Program(exec(kind, bytes)?),
+        Kind::Refused => Body::Refused(refusal(&fixed(kind, bytes)?)),
     })
 }
 
@@ -146,8 +155,8 @@ const fn creator(record: &wire::Created) -> Creator {
     Creator { pid: record.creator_tgid, tid: record.creator_tid, clone_flags: record.clone_flags }
 }
 
-fn exec(bytes: &[u8]) -> Result<Exec, DecodeError> {
-    let length = |expected| DecodeError::Length { kind: Kind::Exec, len: bytes.len(), expected };
+fn exec(kind: Kind, bytes: &[u8]) -> Result<Exec, DecodeError> {
+    let length = |expected| DecodeError::Length { kind, len: bytes.len(), expected };
     if bytes.len() < EXEC_FIXED {
         return Err(length(EXEC_FIXED));
     }
@@ -156,7 +165,7 @@ fn exec(bytes: &[u8]) -> Result<Exec, DecodeError> {
         .get_mut(..bytes.len())
         .ok_or_else(|| length(size_of::<wire::Exec>()))?
         .copy_from_slice(bytes);
-    let captured = captured(Kind::Exec, &record.argv, record.argv_len)?;
+    let captured = captured(kind, &record.argv, record.argv_len)?;
     if bytes.len() != EXEC_FIXED + captured.len() {
         return Err(length(EXEC_FIXED + captured.len()));
     }
@@ -227,7 +236,30 @@ fn level_change(kind: Kind, record: &wire::Level) -> Result<LevelChange, DecodeE
     if let Some(argv) = &mut argv {
         drop_padding(argv);
     }
-    Ok(LevelChange { level: record.level, index: record.index, argv })
+    let way = way(record)?;
+    Ok(LevelChange {
+        way,
+        level: record.level,
+        rule: record.rule,
+        growth: matches!(way, Way::Burst | Way::Leak)
+            .then_some(Grown { from: record.from, since: BootTime(record.since_ns) }),
+        creator_tid: record.creator_tid,
+        argv,
+    })
+}
+
+fn way(record: &wire::Level) -> Result<Way, DecodeError> {
+    match record.way {
+        index @ ..growth::BURST => Ok(Way::Level(index)),
+        growth::BURST => Ok(Way::Burst),
+        growth::LEAK => Ok(Way::Leak),
+        growth::STOP => Ok(Way::Stop { stopped: record.from != 0 }),
+        number => Err(DecodeError::UnknownWay { number }),
+    }
+}
+
+const fn refusal(record: &wire::Refused) -> Refusal {
+    Refusal { refused: record.refused, cap: record.cap, enforced: record.enforced != 0 }
 }
 
 /// A process that has set its title fills the rest of its argv with zeros. Unlike at an exec, where an empty

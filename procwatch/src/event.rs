@@ -102,9 +102,9 @@ pub enum Body {
     Uid(UidChange),
     /// The subject was moved between cgroups.
     Cgroup(Attach),
-    /// The subject rose to a thread level.
+    /// The subject crossed a bound of its threads.
     LevelCrossed(LevelChange),
-    /// The subject fell back below four fifths of a level, or ended.
+    /// The subject fell back below four fifths of it, or ended.
     LevelCleared(LevelChange),
     /// The subject is outside the slice it belongs in.
     Stray(Stray),
@@ -112,6 +112,10 @@ pub enum Body {
     Moved(Attach),
     /// The subject's exec was held.
     Held(Held),
+    /// The subject runs a new program and may have a rule of its own.
+    Program(Exec),
+    /// Threads of the subject are refused.
+    Refused(Refusal),
 }
 
 impl Body {
@@ -130,6 +134,8 @@ impl Body {
             Self::Stray(_) => Kind::Stray,
             Self::Moved(_) => Kind::Moved,
             Self::Held(_) => Kind::Held,
+            Self::Program(_) => Kind::Program,
+            Self::Refused(_) => Kind::Refused,
         }
     }
 }
@@ -210,15 +216,57 @@ pub struct Attach {
     pub path: Text,
 }
 
-/// A level crossed or cleared.
+/// A bound crossed or cleared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LevelChange {
-    /// The level, threads.
+    /// Which bound.
+    pub way: Way,
+    /// The bound, threads; of a leak: how many marks.
     pub level: u32,
-    /// Its place in the list of levels, from 0.
-    pub index: u32,
+    /// Index of the rule as the kernel programs know it.
+    pub rule: u32,
+    /// The growth that it is, for a burst and a leak.
+    pub growth: Option<Grown>,
+    /// The creating thread, or the ending one.
+    pub creator_tid: u32,
     /// The process' arguments; `None` when they could not be read.
     pub argv: Option<Argv>,
+}
+
+/// A bound of a process' threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// A level: its place in the list, from 0.
+    Level(u32),
+    /// Growth in a short time.
+    Burst,
+    /// Slow growth.
+    Leak,
+    /// The count at which the process is stopped.
+    Stop {
+        /// It was; else it only would have been.
+        stopped: bool,
+    },
+}
+
+/// Growth of a process' threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grown {
+    /// Threads when it began.
+    pub from: u32,
+    /// When it began.
+    pub since: BootTime,
+}
+
+/// Threads that are refused to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// How many so far.
+    pub refused: u64,
+    /// Most threads that it may have; 0 when the process has ended.
+    pub cap: u32,
+    /// They were; else they only would have been.
+    pub enforced: bool,
 }
 
 /// A process outside its slice.

@@ -24,7 +24,7 @@ use self::watched::Watched;
 use crate::{
     cgroup::CgroupPath,
     convert::CgroupPaths,
-    event::{Body, Event, ProcessKey},
+    event::{Body, Event, ProcessKey, Way},
     text::{Comm, Text},
 };
 
@@ -46,7 +46,7 @@ pub struct Filter {
     /// Path below the root of the v2 hierarchy, with a leading and without a trailing slash; empty for the root.
     cgroup: Option<String>,
     /// Alerts that were let through and have not been cleared, by process and level.
-    alerts: HashSet<(ProcessKey, u32)>,
+    alerts: HashSet<(ProcessKey, Way)>,
     /// The kernel programs let everything through.
     alone: bool,
 }
@@ -137,11 +137,11 @@ impl Filter {
     pub fn matches(&mut self, event: &Event, paths: &mut impl CgroupPaths) -> bool {
         let is_watched = self.is_watched(event);
         match &event.body {
-            Body::LevelCleared(change) => self.alerts.remove(&(event.subject.key(), change.index)),
+            Body::LevelCleared(change) => self.alerts.remove(&(event.subject.key(), change.way)),
             Body::LevelCrossed(change) => {
                 let wanted = is_watched && self.wants(event, paths);
                 if wanted {
-                    self.alerts.insert((event.subject.key(), change.index));
+                    self.alerts.insert((event.subject.key(), change.way));
                 }
                 wanted
             }

@@ -1,6 +1,6 @@
 //! A look at one process in /proc: only ever the one that an alert or a move is about.
 
-use std::os::unix::ffi::OsStrExt;
+use std::{io::Read as _, os::unix::ffi::OsStrExt};
 
 use procfs::process::Process;
 
@@ -37,6 +37,22 @@ pub fn identity(subject: &Subject) -> Identity {
 pub fn exe(key: ProcessKey) -> Option<Text> {
     let path = open(key)?.exe().ok()?;
     Some(Text::new(path.as_os_str().as_bytes()))
+}
+
+/// The arguments of a process; `None` when it is gone.
+pub fn argv(key: ProcessKey) -> Option<Vec<Text>> {
+    /// More than a rule looks at, bytes.
+    const MOST: u64 = 64 << 10;
+    let mut bytes = Vec::new();
+    let cmdline = open(key)?.open_relative("cmdline").ok()?;
+    cmdline.take(MOST).read_to_end(&mut bytes).ok()?;
+    let args = bytes.split_inclusive(|byte| *byte == 0);
+    Some(args.map(|arg| Text::new(arg.strip_suffix(&[0]).unwrap_or(arg))).collect())
+}
+
+/// Whether the process lives.
+pub fn is_alive(key: ProcessKey) -> bool {
+    open(key).is_some()
 }
 
 /// The cgroup of a process; `None` when it is gone, or its cgroup has a name that is no text.

@@ -25,6 +25,7 @@ pub mod lock;
 pub mod orphans;
 pub mod patch;
 pub mod record;
+pub mod rulebook;
 #[cfg(test)]
 mod samples;
 pub mod schema;

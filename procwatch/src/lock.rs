@@ -71,6 +71,16 @@ impl AgentLock {
     }
 }
 
+/// The process id of the agent that holds the lock at `path`; `None` when there is none.
+pub fn running_agent(path: &Path) -> Option<u32> {
+    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path).ok()?;
+    // Shared, so that two who ask do not take each other for an agent.
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => pid_in(&mut file),
+        _ => None,
+    }
+}
+
 fn make_folder(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o755).create(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -91,11 +101,13 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn holder(file: &mut File) -> String {
+    pid_in(file).map_or_else(|| "its pid is not known".to_owned(), |pid| format!("pid {pid}"))
+}
+
+fn pid_in(file: &mut File) -> Option<u32> {
     let mut text = String::new();
-    match file.take(16).read_to_string(&mut text).map(|_| text.trim().parse::<u32>()) {
-        Ok(Ok(pid)) => format!("pid {pid}"),
-        _ => "its pid is not known".to_owned(),
-    }
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
 }
 
 fn shown(path: &Path) -> String {
@@ -119,7 +131,9 @@ mod tests {
         assert_eq!(metadata.mode() & 0o7777, 0o600);
         let error = AgentLock::take(&path).unwrap_err().to_string();
         assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
+        assert_eq!(running_agent(&path), Some(std::process::id()));
         drop(first);
+        assert_eq!(running_agent(&path), None);
         AgentLock::take(&path).unwrap();
     }
 

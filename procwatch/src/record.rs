@@ -1,5 +1,6 @@
 //! What leaves the agent: one type, one schema.
 
+mod alert;
 mod place;
 
 use jiff::Timestamp;
@@ -7,6 +8,7 @@ use procwatch_common::wire::Trigger;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use self::alert::{Alert, Bound, Cleared, Growth, Refused, Severity};
 pub use self::place::{
     Action, Decision, Hold, HoldResult, Holds, Mode, Outcome, Placement, Quantiles, Reason, Result, Verdict,
 };
@@ -43,10 +45,12 @@ pub enum Body {
     Uid(Uid),
     /// A process was moved to another cgroup.
     Cgroup(Cgroup),
-    /// A process rose to a thread level.
+    /// A process crossed a bound of its threads.
     Alert(Alert),
-    /// A process fell back below four fifths of a level, or ended.
+    /// A process fell back below four fifths of it, or ended.
     Cleared(Cleared),
+    /// Threads are refused to a process that has as many as its rule allows.
+    Refused(Refused),
     /// What procwatch decided about a process, and why.
     Decision(Decision),
     /// What came of an action, as measured afterwards.
@@ -218,79 +222,6 @@ pub struct Cgroup {
     pub mover_pid: u32,
     /// Name of the mover, escaped.
     pub mover_comm: Comm,
-}
-
-/// How grave a thread count is: the place of its level in the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    /// First level.
-    Notice,
-    /// Second level.
-    Warning,
-    /// Third level.
-    Critical,
-    /// Fourth level.
-    Emergency,
-}
-
-impl Severity {
-    /// The severity of the level at `index` in the list.
-    pub const fn of_level(index: u32) -> Self {
-        match index {
-            0 => Self::Notice,
-            1 => Self::Warning,
-            2 => Self::Critical,
-            _ => Self::Emergency,
-        }
-    }
-
-    /// Its name as shown.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Notice => "notice",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-            Self::Emergency => "emergency",
-        }
-    }
-}
-
-/// Kind `alert`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Alert {
-    /// The process; `tid` is the creating thread's newest, `threads` the count that crossed.
-    #[serde(flatten)]
-    pub process: Process,
-    /// How grave.
-    pub severity: Severity,
-    /// The level that was crossed, threads.
-    pub level: u32,
-    /// Its executable, escaped; null when the process was gone before it could be asked.
-    pub exe: Option<Text>,
-    /// Its arguments.
-    #[serde(flatten)]
-    pub command: Command,
-    /// Age of the process, ns.
-    pub age_ns: u64,
-    /// From the kernel's stamp to the agent, ns. Null for one that was above the level when the agent came.
-    pub latency_ns: Option<u64>,
-    /// True for a process that was above the level before the agent started.
-    pub at_start: bool,
-}
-
-/// Kind `cleared`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Cleared {
-    /// The process; `threads` is 0 when it ended.
-    #[serde(flatten)]
-    pub process: Process,
-    /// How grave the level was.
-    pub severity: Severity,
-    /// The level, threads.
-    pub level: u32,
-    /// True when the process ended.
-    pub ended: bool,
 }
 
 /// Which ring.

@@ -9,8 +9,8 @@ use crate::{
     cgroup::Mount,
     event::{BootTime, Provenance, Stray, Subject},
     record::{
-        Action, Alert, Body, Cgroup, Cleared, Command, Decision, Exec, Exit, Fork, Health, HealthTopic, Hold,
-        HoldResult, Holds, Loss, Mode, Outcome, Placement, Process, Quantiles, Reason, Record, Result, Ring,
+        Action, Alert, Body, Bound, Cgroup, Cleared, Command, Decision, Exec, Exit, Fork, Health, HealthTopic, Hold,
+        HoldResult, Holds, Loss, Mode, Outcome, Placement, Process, Quantiles, Reason, Record, Refused, Result, Ring,
         SeenAt, Severity, Summary, Thread, Uid, Verdict,
     },
     text::{Comm, Text},
@@ -140,7 +140,12 @@ fn alerts() -> Vec<Body> {
         Body::Alert(Alert {
             process: Process { tid: 4341, threads: 100, ..process() },
             severity: Severity::Warning,
+            bound: Bound::Level,
             level: 100,
+            rule: "default".into(),
+            growth: None,
+            stopped: None,
+            creator_tid: Some(4242),
             exe: Some("/usr/bin/python3.11".into()),
             command: command(),
             age_ns: 130_000_000_000,
@@ -150,8 +155,16 @@ fn alerts() -> Vec<Body> {
         Body::Cleared(Cleared {
             process: Process { threads: 79, ..process() },
             severity: Severity::Warning,
+            bound: Bound::Level,
             level: 100,
+            rule: "default".into(),
             ended: false,
+        }),
+        Body::Refused(Refused {
+            process: Process { threads: 150, ..process() },
+            refused: 12_345,
+            cap: Some(150),
+            enforced: true,
         }),
     ]
 }

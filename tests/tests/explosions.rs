@@ -7,22 +7,25 @@ use serde_json::Value;
 fn crossings(records: &[Value], pid: u32) -> Vec<(&str, u64)> {
     records
         .iter()
-        .filter(|record| record["pid"] == pid && (record["kind"] == "alert" || record["kind"] == "cleared"))
+        .filter(|record| record["pid"] == pid && record["bound"] == "level")
         .map(|record| (text(&record["kind"]), number(&record["level"])))
         .collect()
 }
 
 fn of_process<'a>(records: &'a [Value], kind: &str, pid: u32) -> Vec<&'a Value> {
-    of_kind(records, kind).into_iter().filter(|record| record["pid"] == pid).collect()
+    let of_kind = of_kind(records, kind).into_iter();
+    of_kind.filter(|record| record["pid"] == pid && record["bound"] == "level").collect()
 }
 
 fn is_cleared(record: &Value, pid: u32, level: u32) -> bool {
-    record["kind"] == "cleared" && record["pid"] == pid && record["level"] == level
+    record["kind"] == "cleared" && record["pid"] == pid && record["bound"] == "level" && record["level"] == level
 }
 
 fn assert_alert(alert: &Value, pool: &Pool, level: u64, severity: &str) {
     assert_eq!(alert["kind"], "alert", "{alert}");
     assert_eq!((number(&alert["level"]), text(&alert["severity"])), (level, severity), "{alert}");
+    assert_eq!((text(&alert["rule"]), &alert["growth"]), ("default", &Value::Null), "{alert}");
+    assert_eq!(alert["creator_tid"], pool.pid(), "its first thread makes the others: {alert}");
     assert_eq!(alert["threads"], level, "the very thread that crossed: {alert}");
     assert_eq!(alert["pid"], pool.pid(), "{alert}");
     assert_eq!(alert["ppid"], std::process::id(), "{alert}");
@@ -129,7 +132,9 @@ fn a_count_that_swings_around_a_level_is_told_of_once() {
     agent.wait_for("80 is cleared", |record| is_cleared(record, pid, 80));
     // And once more after that.
     pool.threads(80);
-    agent.wait_for_many(2, "alert 80", |record| record["kind"] == "alert" && record["pid"] == pid);
+    agent.wait_for_many(2, "alert 80", |record| {
+        record["kind"] == "alert" && record["pid"] == pid && record["bound"] == "level"
+    });
     let records = agent.finish().records;
     assert_eq!(crossings(&records, pid), [("alert", 80), ("cleared", 80), ("alert", 80)]);
 }

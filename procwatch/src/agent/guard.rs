@@ -1,9 +1,6 @@
 //! The loop of `run`: urgent records in, decisions and outcomes out.
 
-use procwatch_common::{
-    policy::{FLOOR_THREADS, MAX_LEVELS},
-    stats::Stats,
-};
+use procwatch_common::stats::Stats;
 
 use super::{
     AgentError,
@@ -11,14 +8,15 @@ use super::{
     placing::{Hands, Placer},
     report::Reporter,
     shutdown::Shutdown,
+    threads::RuleChooser,
 };
 use crate::{
     cgroup::Mount,
     config::Config,
-    detect::{Decision, Detector, levels::Levels},
+    detect::{Decision, Detector, threads::Threads},
     event::{Body, Event},
     kernel::{Kernel, RingReader},
-    record::{Body as RecordBody, HealthTopic, Ring},
+    record::{Body as RecordBody, HealthTopic, Mode, Ring},
     table::ProcessTable,
 };
 
@@ -26,26 +24,13 @@ use crate::{
 pub struct Guard {
     kernel: Kernel,
     urgent: RingReader,
-    levels: Levels,
+    rules: RuleChooser,
     placer: Placer,
     report: Reporter,
     /// What was known when the agent looked around last.
     table: ProcessTable,
     /// Missing urgent records that were answered by a look around.
     lost: u64,
-}
-
-/// Writes the levels into the control cell.
-///
-/// # Errors
-/// When the kernel refuses the write.
-pub fn arm_levels(kernel: &mut Kernel, levels: &[u32]) -> Result<(), AgentError> {
-    debug_assert!(levels.len() <= MAX_LEVELS && levels.iter().all(|level| *level >= FLOOR_THREADS));
-    Ok(kernel.steer(|control| {
-        control.level_count = levels.len() as u32;
-        control.levels[..levels.len()].copy_from_slice(levels);
-        control.urgent = 1;
-    })?)
 }
 
 impl Guard {
@@ -62,9 +47,10 @@ impl Guard {
     ) -> Result<Self, AgentError> {
         let urgent = kernel.urgent()?;
         placer.arm(&mut kernel, mount)?;
-        arm_levels(&mut kernel, &config.levels)?;
-        let levels = Levels::new(config.levels.clone());
-        Ok(Self { kernel, urgent, levels, placer, report, table: ProcessTable::new(), lost: 0 })
+        let rules = RuleChooser::new(config);
+        rules.arm(&mut kernel, config.mode == Mode::Enforce)?;
+        kernel.steer(|control| control.stacks = 1)?;
+        Ok(Self { kernel, urgent, rules, placer, report, table: ProcessTable::new(), lost: 0 })
     }
 
     /// Where it reports to.
@@ -119,11 +105,11 @@ impl Guard {
         let subjects: Vec<_> = picture.into_iter().map(|process| process.subject).collect();
         self.table = ProcessTable::new();
         self.table.add_picture(&subjects);
+        let Self { kernel, rules, report, .. } = self;
+        rules.on_picture(&subjects, kernel, report)?;
         for subject in &subjects {
-            if let Some(alert) = self.levels.at_start(self.report.now(), subject)
-                && self.claim(&alert.event)?
-            {
-                self.report.alert(alert, None)?;
+            if let Some(alert) = rules.at_start(subject, kernel, report)? {
+                report.alert(alert, rules.book(), None)?;
             }
         }
         self.look_for_strays()
@@ -135,18 +121,6 @@ impl Guard {
         let Self { kernel, urgent, placer, report, .. } = self;
         placer.look_around(&mut Hands { kernel, urgent, report, later: &mut later })?;
         self.handle(later)
-    }
-
-    /// Marks all levels up to this one as told. False when the kernel side told of this one itself.
-    fn claim(&mut self, event: &Event) -> Result<bool, AgentError> {
-        let Body::LevelCrossed(change) = &event.body else {
-            return Ok(false);
-        };
-        let mut first = false;
-        for index in 0..=change.index {
-            first = self.kernel.claim_crossing(event.subject.key(), index)?;
-        }
-        Ok(first)
     }
 
     fn drain(&mut self) -> Result<(), AgentError> {
@@ -191,17 +165,29 @@ impl Guard {
     fn handle(&mut self, events: Vec<Event>) -> Result<(), AgentError> {
         let mut waiting = std::collections::VecDeque::from(events);
         while let Some(event) = waiting.pop_front() {
-            if let Body::Held(held) = &event.body {
-                self.placer.held(held);
-                self.report.event(event, None)?;
-                continue;
+            match &event.body {
+                Body::Held(held) => {
+                    self.placer.held(held);
+                    self.report.event(event, None)?;
+                    continue;
+                }
+                Body::Program(exec) => {
+                    let Self { kernel, rules, report, .. } = self;
+                    rules.on_program(&event, exec, kernel, report)?;
+                    continue;
+                }
+                Body::Refused(_) => {
+                    self.report.event(event, None)?;
+                    continue;
+                }
+                _ => {}
             }
-            let mut decisions = self.levels.on(&event, &self.table);
+            let mut decisions = Threads.on(&event, &self.table);
             decisions.extend(self.placer.placement.on(&event, &self.table));
             for decision in decisions {
                 match decision {
-                    Decision::Alert(alert) => self.report.alert(alert, None)?,
-                    Decision::Cleared(event) => self.report.event(event, None)?,
+                    Decision::Alert(alert) => self.report.alert(alert, self.rules.book(), None)?,
+                    Decision::Cleared(event) => self.report.cleared(event, self.rules.book(), None)?,
                     Decision::Place(place) => {
                         let mut later = Vec::new();
                         let Self { kernel, urgent, placer, report, .. } = self;

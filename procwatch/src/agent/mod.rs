@@ -7,6 +7,7 @@ pub mod priority;
 pub mod report;
 pub mod shutdown;
 pub mod stream;
+pub mod threads;
 
 use crate::kernel::KernelError;
 

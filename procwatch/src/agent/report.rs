@@ -9,9 +9,10 @@ use crate::{
     clock::Clock,
     convert::{AlertExtra, Converter, Extra},
     detect::Alert,
-    event::{BootTime, Event},
+    event::{Body as EventBody, BootTime, Event},
     inspect,
     record::{Ancestor, Body, Health, HealthTopic, Loss, Record, Ring},
+    rulebook::RuleBook,
     sink::{Format, Sink},
     users::UserNames,
 };
@@ -113,11 +114,16 @@ impl Reporter {
         self.counted(event, Extra { lineage, ..Extra::default() })
     }
 
-    /// A process at a level. Its executable is looked up now, while it lives.
+    /// A process that crossed a bound. Its executable is looked up now, while it lives.
     ///
     /// # Errors
     /// When it cannot be encoded.
-    pub fn alert(&mut self, alert: Alert, lineage: Option<Vec<Ancestor>>) -> Result<(), AgentError> {
+    pub fn alert(
+        &mut self,
+        alert: Alert,
+        book: &RuleBook,
+        lineage: Option<Vec<Ancestor>>,
+    ) -> Result<(), AgentError> {
         let Alert { event, at_start } = alert;
         // Taken before anything else is done, or our own work would count.
         let latency = self.now().since(event.time);
@@ -125,7 +131,22 @@ impl Reporter {
             exe: inspect::exe(event.subject.key()),
             latency_ns: (!at_start).then_some(latency),
             at_start,
+            ..of_rule(&event, book)
         };
+        self.counted(event, Extra { lineage, alert })
+    }
+
+    /// A process that fell back from a bound, or ended.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn cleared(
+        &mut self,
+        event: Event,
+        book: &RuleBook,
+        lineage: Option<Vec<Ancestor>>,
+    ) -> Result<(), AgentError> {
+        let alert = of_rule(&event, book);
         self.counted(event, Extra { lineage, alert })
     }
 
@@ -180,5 +201,18 @@ impl Reporter {
     /// When it cannot be encoded.
     pub fn write(&mut self, record: &Record) -> Result<(), AgentError> {
         self.sink.write(record).map_err(AgentError::io("encoding a record"))
+    }
+}
+
+/// What the rule behind a crossing says.
+fn of_rule(event: &Event, book: &RuleBook) -> AlertExtra {
+    let (EventBody::LevelCrossed(change) | EventBody::LevelCleared(change)) = &event.body else {
+        return AlertExtra::default();
+    };
+    let rule = book.rule(change.rule);
+    AlertExtra {
+        rule: rule.described.clone(),
+        next_level: rule.levels.iter().copied().find(|level| *level > event.subject.threads),
+        ..AlertExtra::default()
     }
 }

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use procwatch_common::{policy::CgroupCell, wire::Kind};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::{AgentError, guard::arm_levels, output::Reader, report::Reporter, shutdown::Shutdown};
+use super::{AgentError, output::Reader, report::Reporter, shutdown::Shutdown, threads::RuleChooser};
 use crate::{
     cgroup::ResolvedCgroup,
     config::Config,
-    detect::{Decision, Detector, levels::Levels},
+    detect::{Decision, Detector, threads::Threads},
     event::{Event, Subject},
     filter::Filter,
     kernel::{Kernel, RingReader, object::StreamFilter, ring::Taken},
@@ -32,7 +32,7 @@ pub struct Stream {
     events: RingReader,
     urgent: RingReader,
     filter: Filter,
-    levels: Levels,
+    rules: RuleChooser,
     report: Reporter,
     /// Kept only for lineages.
     table: Option<ProcessTable>,
@@ -70,7 +70,7 @@ impl Stream {
             urgent: kernel.urgent()?,
             kernel,
             filter,
-            levels: Levels::new(Config::default().levels),
+            rules: RuleChooser::new(&Config::default()),
             report,
             table: lineage.then(ProcessTable::new),
             missing: BTreeMap::new(),
@@ -101,7 +101,7 @@ impl Stream {
         }
         self.adopt_children()?;
         if self.filter.wants_alerts() {
-            arm_levels(&mut self.kernel, &Config::default().levels)?;
+            self.rules.arm(&mut self.kernel, false)?;
         }
         self.kernel.steer(|control| {
             control.stream_wake_ns = WAKE.as_nanos() as u32;
@@ -298,15 +298,15 @@ impl Stream {
 
     fn show_alert(&mut self, event: &Event) -> Result<(), AgentError> {
         let empty = ProcessTable::new();
-        for decision in self.levels.on(event, self.table.as_ref().unwrap_or(&empty)) {
+        for decision in Threads.on(event, self.table.as_ref().unwrap_or(&empty)) {
             if self.limit == 0 || !self.filter.matches(event, &mut self.report.converter.cgroups) {
                 continue;
             }
             self.limit -= 1;
             let lineage = self.table.as_ref().map(|table| table.lineage(&event.subject));
             match decision {
-                Decision::Alert(alert) => self.report.alert(alert, lineage)?,
-                Decision::Cleared(event) => self.report.event(event, lineage)?,
+                Decision::Alert(alert) => self.report.alert(alert, self.rules.book(), lineage)?,
+                Decision::Cleared(event) => self.report.cleared(event, self.rules.book(), lineage)?,
                 Decision::Place(_) => {}
             }
         }

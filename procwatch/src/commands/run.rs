@@ -20,6 +20,7 @@ use crate::{
     kernel::{Kernel, Setup},
     lock::{AGENT_LOCK, AgentLock},
     record::{HealthTopic, Mode},
+    rulebook::RuleBook,
     sink::Format,
 };
 
@@ -79,7 +80,11 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let _lock = AgentLock::take(AGENT_LOCK.as_ref())?;
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
     let report = Reporter::new(Format::of(args.json, false), &mount)?;
-    let kernel = Kernel::load(Setup { stream_bytes: UNUSED_STREAM_BYTES, hold: wants_hold(&config) })?;
+    let kernel = Kernel::load(Setup {
+        stream_bytes: UNUSED_STREAM_BYTES,
+        hold: wants_hold(&config),
+        cap: RuleBook::new(&config).with_caps().next().is_some(),
+    })?;
     let mut unavailable = kernel.unavailable().to_vec();
 
     // Last of all that can fail, because it may start units.
@@ -129,7 +134,7 @@ fn backend(config: &Config, rule: &PlaceRule, mount: &Mount) -> Result<Box<dyn B
 }
 
 fn describe(config: &Config) -> String {
-    let levels: Vec<String> = config.levels.iter().map(ToString::to_string).collect();
+    let levels: Vec<String> = config.default_levels().iter().map(ToString::to_string).collect();
     let mode = match config.mode {
         Mode::Observe => "observe",
         Mode::Enforce => "enforce",

@@ -3,7 +3,10 @@
 use glob::Pattern;
 use toml::{Spanned, de::DeValue};
 
-use super::{error::quote, read::Reader};
+use super::{
+    names::{fits, read_pattern},
+    read::Reader,
+};
 use crate::{
     cgroup::CgroupPath,
     text::{Comm, Text},
@@ -31,31 +34,24 @@ impl Ignore {
 
     /// The part of the path that is ignored, if one is.
     pub fn unit<'a>(&self, cgroup: &'a CgroupPath) -> Option<&'a str> {
-        cgroup.names().find(|name| fits(&self.units, name))
+        cgroup.names().find(|name| fits(&self.units, name.as_bytes()))
     }
 
     /// Whether a process of that name is ignored.
     pub fn comm(&self, comm: Comm) -> bool {
-        fits(&self.comms, &String::from_utf8_lossy(comm.as_bytes()))
+        fits(&self.comms, comm.as_bytes())
     }
 
     /// Whether that program is ignored.
     pub fn exe(&self, exe: &Text) -> bool {
-        fits(&self.exes, &String::from_utf8_lossy(exe.as_bytes()))
+        fits(&self.exes, exe.as_bytes())
     }
-}
-
-fn fits(patterns: &[Pattern], text: &str) -> bool {
-    patterns.iter().any(|pattern| pattern.matches(text))
 }
 
 /// A table with lists of patterns.
 pub(super) fn read(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, field: &str) -> Option<Ignore> {
     const EXAMPLE: &str = "ignore = { comms = [\"backup\"] }";
-    let Some(table) = value.get_ref().as_table() else {
-        reader.wrong_type(value, field, format_args!("a table, e.g. {EXAMPLE}"));
-        return None;
-    };
+    let table = reader.table(value, field, EXAMPLE)?;
     let prefix = format!("{field}.");
     reader.check_keys(table, &prefix, &["units", "comms", "exes"]);
     let mut patterns = |key: &str, example: &str| match table.get(key) {
@@ -75,26 +71,14 @@ fn read_patterns(
     example: &str,
 ) -> Option<Vec<Pattern>> {
     let entries = reader.list(value, field, MOST, &format!("[{example}]"))?;
-    let mut patterns = Vec::with_capacity(entries.len());
-    for (index, entry) in entries.iter().enumerate() {
-        let field = format!("{field}[{}]", index + 1);
-        let example = example.trim_matches('"');
-        let pattern = reader.text(entry, &field, example).and_then(|text| match Pattern::new(text) {
-            Ok(pattern) if !text.is_empty() => Some(pattern),
-            Ok(_) => {
-                reader.bad(&entry.span(), &field, format!("is empty; right is e.g. {}", quote(example)));
-                None
-            }
-            Err(error) => {
-                let what =
-                    format!("{} is no pattern: {}; right is e.g. {}", quote(text), error.msg, quote(example));
-                reader.bad(&entry.span(), &field, what);
-                None
-            }
-        });
-        patterns.push(pattern);
-    }
-    patterns.into_iter().collect()
+    let example = example.trim_matches('"');
+    let numbered = entries.into_iter().zip(1..);
+    numbered
+        .map(|(entry, number)| read_pattern(reader, entry, &format!("{field}[{number}]"), example))
+        // All are read, so that all that is wrong is told.
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Accounts, Config, ConfigError, Layer, Location, PlaceRule, Problem, SystemAccounts, layout::contradiction,
+    threads,
 };
 
 /// Where the files are when none is named.
@@ -29,7 +30,8 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
 }
 
 /// Built-in defaults, over them `folder/procwatch.toml` if it exists, over that `folder/procwatch.d/*.toml` by name.
-/// A later single value or `[[threads]]` replaces, a later `[[place]]` or `[[layout]]` adds.
+/// A later single value replaces; so does a later `[[threads]]` without a match key. All else adds, each later
+/// `[[threads]]` after the earlier ones.
 ///
 /// # Errors
 /// All that is wrong with all files.
@@ -78,6 +80,8 @@ fn layer(files: &[PathBuf], accounts: &dyn Accounts) -> Result<Config, ConfigErr
             Err(found) => problems.extend(found),
         }
     }
+    // Whom a file protects may stand in a rule of another one.
+    problems.extend(threads::against_protection(&config.threads, &config.protect));
     if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
 }
 
@@ -87,10 +91,8 @@ fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
     config.mode = layer.mode.unwrap_or(config.mode);
     config.backend = layer.backend.unwrap_or(config.backend);
     config.favordynmods = layer.favordynmods.unwrap_or(config.favordynmods);
-    if let Some(levels) = layer.levels {
-        config.levels = levels;
-    }
-    let mut problems = Vec::new();
+    config.protect.add(layer.protect);
+    let mut problems: Vec<Problem> = threads::add(&mut config.threads, layer.threads).into_iter().collect();
     for rule in layer.place {
         match config.place.iter().find(|earlier| earlier.owner == rule.owner) {
             Some(earlier) => problems.push(second_rule(&rule, earlier)),
@@ -205,7 +207,7 @@ mod tests {
             ("procwatch.d/.40.toml", "nonsense"),
         ]);
         let config = load_from(folder.path(), &Nobody).unwrap();
-        assert_eq!((config.mode, config.levels), (Mode::Observe, vec![50]));
+        assert_eq!((config.mode, config.default_levels()), (Mode::Observe, &[50][..]));
         assert_eq!(
             config.place.iter().map(|rule| rule.owner).collect::<Vec<_>>(),
             [Owner::Uid(1), Owner::Uid(2)]

@@ -4,12 +4,14 @@ mod error;
 mod ignore;
 mod layout;
 mod load;
+mod names;
 mod owner;
 mod place;
+mod protect;
 mod read;
 mod rules;
 mod thread_rule;
-mod threads;
+pub mod threads;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -17,6 +19,7 @@ pub use error::{ConfigError, Location, Problem};
 pub use ignore::Ignore;
 pub use load::{DEFAULT_FOLDER, default_files_exist, load, load_from};
 pub use owner::{Accounts, Owner, SystemAccounts};
+pub use protect::Protect;
 pub use rules::Layer;
 pub use thread_rule::{
     Actions, Burst, Containment, Leak, Match, NormalRange, OnMissing, Program, Step, ThreadRule,
@@ -39,8 +42,10 @@ pub struct Config {
     pub backend: BackendChoice,
     /// Whether the agent sets the mount option `favordynmods` on the cgroup2 hierarchy.
     pub favordynmods: bool,
-    /// Thread counts that raise an alert: one to four, rising, none below the floor.
-    pub levels: Vec<u32>,
+    /// How threads are watched: the first rule that fits a process holds for it. The last one fits every process.
+    pub threads: Vec<ThreadRule>,
+    /// Whom nothing but alerts and a diagnosis is ever done to, besides those that no rule can hit.
+    pub protect: Protect,
     /// Where whose processes belong: at most one rule for an owner, none for root.
     pub place: Vec<PlaceRule>,
     /// Which CPUs which slice has: at most one entry for a slice, and none wider than one above it.
@@ -55,11 +60,19 @@ impl Default for Config {
             mode: Mode::Observe,
             backend: BackendChoice::Auto,
             favordynmods: false,
-            levels: DEFAULT_LEVELS.to_vec(),
+            threads: vec![ThreadRule::built_in()],
+            protect: Protect::default(),
             place: Vec::new(),
             layout: Vec::new(),
             files: Vec::new(),
         }
+    }
+}
+
+impl Config {
+    /// The thread levels of the processes that no other rule fits.
+    pub fn default_levels(&self) -> &[u32] {
+        self.threads.last().map_or(&DEFAULT_LEVELS, |rule| &rule.levels)
     }
 }
 
@@ -77,7 +90,6 @@ pub enum BackendChoice {
     Cgroupfs,
 }
 
-/// Processes of one owner belong in one slice.
 /// One slice has these CPUs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayoutRule {

@@ -12,7 +12,7 @@ use super::{error::quote, read::Reader};
 use crate::text::escape;
 
 /// The ids from 4294967295 on are "none".
-const MAX_ID: u32 = u32::MAX - 1;
+pub(super) const MAX_ID: u32 = u32::MAX - 1;
 
 /// The keys of which a rule has exactly one.
 pub(super) const KEYS: [&str; 4] = ["user", "uid", "group", "gid"];
@@ -105,7 +105,8 @@ pub(super) fn read(
     Some((owner, written))
 }
 
-fn by_name(
+/// The id of a user or group, and how it was written, escaped: `user=aimgr`.
+pub(super) fn by_name(
     reader: &mut Reader<'_>,
     value: &Spanned<DeValue<'_>>,
     field: &str,

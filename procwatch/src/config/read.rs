@@ -1,6 +1,6 @@
 //! Takes TOML values apart and notes all that is wrong with them, each with its line.
 
-use std::{fmt::Display, ops::Range, path::Path};
+use std::{fmt::Display, ops::Range, path::Path, time::Duration};
 
 use toml::{
     Spanned,
@@ -8,6 +8,7 @@ use toml::{
 };
 
 use super::error::{Location, Problem, quote};
+use crate::duration;
 
 /// The text of a file and what was found wrong in it.
 pub(super) struct Reader<'a> {
@@ -32,6 +33,11 @@ impl<'a> Reader<'a> {
     pub(super) fn bad(&mut self, span: &Range<usize>, field: impl Into<String>, what: impl Into<String>) {
         let at = self.at(span);
         self.problems.push(Problem { at, field: field.into(), what: what.into() });
+    }
+
+    /// How much was noted so far.
+    pub(super) const fn count(&self) -> usize {
+        self.problems.len()
     }
 
     /// What was noted, by line, each once.
@@ -82,6 +88,49 @@ impl<'a> Reader<'a> {
         flag
     }
 
+    /// The value as one of a few words; `noun` is what they are.
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        value: &Spanned<DeValue<'_>>,
+        field: &str,
+        noun: &str,
+        known: &[(&str, T)],
+    ) -> Option<T> {
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        let word = self.text(value, field, names[0])?;
+        if let Some((_, meant)) = known.iter().find(|(name, _)| *name == word) {
+            return Some(*meant);
+        }
+        let advice = nearest(word, &names).map(|near| format!("; did you mean \"{near}\"?"));
+        let what = format!(
+            "unknown {noun} {}{} (known: {})",
+            quote(word),
+            advice.unwrap_or_default(),
+            names.join(", ")
+        );
+        self.bad(&value.span(), field, what);
+        None
+    }
+
+    /// The value as a span of time from `low` to `high`.
+    pub(super) fn time(
+        &mut self,
+        value: &Spanned<DeValue<'_>>,
+        field: &str,
+        (low, high): (Duration, Duration),
+        example: &str,
+    ) -> Option<Duration> {
+        let text = self.text(value, field, example)?;
+        let found = duration::parse(text).ok().filter(|span| (low..=high).contains(span));
+        if found.is_none() {
+            let (low, high) = (duration::exact(low), duration::exact(high));
+            let what =
+                format!("{} is no time from {low} to {high}; right is e.g. {}", quote(text), quote(example));
+            self.bad(&value.span(), field, what);
+        }
+        found
+    }
+
     /// The value as a whole number in `range`.
     pub(super) fn number(
         &mut self,
@@ -122,6 +171,35 @@ impl<'a> Reader<'a> {
             return None;
         }
         Some(list.iter().collect())
+    }
+
+    /// The value, or each of the values that it lists, with its field: one, or one to `most`.
+    pub(super) fn one_or_list<'t, 'i>(
+        &mut self,
+        value: &'t Spanned<DeValue<'i>>,
+        field: &str,
+        most: usize,
+        example: &str,
+    ) -> Vec<(String, &'t Spanned<DeValue<'i>>)> {
+        if value.get_ref().as_array().is_none() {
+            return vec![(field.to_owned(), value)];
+        }
+        let list = self.list(value, field, most, &format!("[{example}]")).unwrap_or_default();
+        list.into_iter().zip(1..).map(|(entry, number)| (format!("{field}[{number}]"), entry)).collect()
+    }
+
+    /// The value as a table.
+    pub(super) fn table<'t, 'i>(
+        &mut self,
+        value: &'t Spanned<DeValue<'i>>,
+        field: &str,
+        example: &str,
+    ) -> Option<&'t DeTable<'i>> {
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            self.wrong_type(value, field, format_args!("a table, e.g. {example}"));
+        }
+        table
     }
 
     /// The tables of a `[[name]]`, each with its line.

@@ -2,17 +2,15 @@
 
 use std::path::Path;
 
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::de::DeTable;
 
 use super::{
-    Accounts, BackendChoice, LayoutRule, PlaceRule,
+    Accounts, BackendChoice, LayoutRule, PlaceRule, Protect, ThreadRule,
     error::{Problem, quote},
     layout::read_layouts,
     place::read_places,
-    read::{Reader, nearest},
+    protect::read_protect,
+    read::Reader,
     threads::read_threads,
 };
 use crate::{record::Mode, text::escape};
@@ -34,8 +32,10 @@ pub struct Layer {
     pub backend: Option<BackendChoice>,
     /// Whether the agent sets the mount option.
     pub favordynmods: Option<bool>,
-    /// Thread counts that raise an alert.
-    pub levels: Option<Vec<u32>>,
+    /// Rules on threads. Only the last one may be a catch-all.
+    pub threads: Vec<ThreadRule>,
+    /// Whom nothing is done to.
+    pub protect: Protect,
     /// Placement rules.
     pub place: Vec<PlaceRule>,
     /// CPUs of slices.
@@ -67,33 +67,16 @@ impl Layer {
 }
 
 fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Accounts) -> Layer {
-    reader.check_keys(root, "", &["mode", "backend", "favordynmods", "threads", "place", "layout"]);
+    reader.check_keys(root, "", &["mode", "backend", "favordynmods", "threads", "protect", "place", "layout"]);
     Layer {
-        mode: root.get("mode").and_then(|value| read_word(reader, value, "mode", &MODES)),
-        backend: root.get("backend").and_then(|value| read_word(reader, value, "backend", &BACKENDS)),
+        mode: root.get("mode").and_then(|value| reader.word(value, "mode", "mode", &MODES)),
+        backend: root.get("backend").and_then(|value| reader.word(value, "backend", "backend", &BACKENDS)),
         favordynmods: root.get("favordynmods").and_then(|value| reader.flag(value, "favordynmods")),
-        levels: root.get("threads").and_then(|value| read_threads(reader, value)),
+        threads: root.get("threads").map(|value| read_threads(reader, value, accounts)).unwrap_or_default(),
+        protect: root.get("protect").map(|value| read_protect(reader, value)).unwrap_or_default(),
         place: root.get("place").map(|value| read_places(reader, value, accounts)).unwrap_or_default(),
         layout: root.get("layout").map(|value| read_layouts(reader, value)).unwrap_or_default(),
     }
-}
-
-/// One of a few words.
-fn read_word<T: Copy>(
-    reader: &mut Reader<'_>,
-    value: &Spanned<DeValue<'_>>,
-    field: &str,
-    known: &[(&str, T)],
-) -> Option<T> {
-    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-    let word = reader.text(value, field, names[0])?;
-    if let Some((_, meant)) = known.iter().find(|(name, _)| *name == word) {
-        return Some(*meant);
-    }
-    let advice = nearest(word, &names).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
-    let what = format!("unknown {field} {}{advice} (known: {})", quote(word), names.join(", "));
-    reader.bad(&value.span(), field, what);
-    None
 }
 
 #[cfg(test)]

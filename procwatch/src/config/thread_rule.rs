@@ -129,6 +129,18 @@ pub struct Actions {
 }
 
 impl Actions {
+    /// All ladders, each with its name in the configuration.
+    pub fn ladders(&self) -> [(&'static str, &[Step]); 6] {
+        [
+            ("notice", &self.notice),
+            ("warning", &self.warning),
+            ("critical", &self.critical),
+            ("emergency", &self.emergency),
+            ("burst", &self.burst),
+            ("leak", &self.leak),
+        ]
+    }
+
     /// The ladder of a level.
     pub fn of_level(&self, severity: Severity) -> &[Step] {
         match severity {

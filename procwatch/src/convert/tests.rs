@@ -59,7 +59,7 @@ fn expected(more: Value) -> Value {
 
 fn level_change() -> LevelChange {
     let argv = Argv { args: vec!["python3".into(), "leak.py".into()], cut_bytes: 3 };
-    LevelChange { level: 100, index: 1, argv: Some(argv) }
+    LevelChange { way: Way::Level(1), level: 100, rule: 0, growth: None, creator_tid: 99, argv: Some(argv) }
 }
 
 #[test]
@@ -128,12 +128,18 @@ fn alerts() {
     let ancestor = Ancestor { pid: 50, uid: 0, comm: Comm::default() };
     let extra = Extra {
         lineage: Some(vec![ancestor]),
-        alert: AlertExtra { exe: Some("/usr/bin/python3".into()), latency_ns: Some(85_000), at_start: false },
+        alert: AlertExtra {
+            exe: Some("/usr/bin/python3".into()),
+            latency_ns: Some(85_000),
+            rule: "default".to_owned(),
+            ..AlertExtra::default()
+        },
     };
     assert_eq!(
         convert_subject(subject(), Body::LevelCrossed(level_change()), extra).unwrap(),
         expected(json!({
-            "kind": "alert", "severity": "warning", "level": 100, "exe": "/usr/bin/python3",
+            "kind": "alert", "severity": "warning", "bound": "level", "level": 100, "rule": "default", "growth": null,
+            "stopped": null, "creator_tid": 99, "exe": "/usr/bin/python3",
             "argv": ["python3", "leak.py"], "argv_cut_bytes": 3, "age_ns": 4_000, "latency_ns": 85_000,
             "at_start": false, "lineage": [{ "pid": 50, "uid": 0, "comm": "" }],
         }))
@@ -145,13 +151,16 @@ fn a_level_is_cleared_by_fewer_threads_or_by_the_end() {
     let cleared = Body::LevelCleared(level_change());
     assert_eq!(
         convert(cleared.clone()),
-        expected(json!({ "kind": "cleared", "severity": "warning", "level": 100, "ended": false }))
+        expected(json!({
+            "kind": "cleared", "severity": "warning", "bound": "level", "level": 100, "rule": "", "ended": false,
+        }))
     );
     let ended = Subject { threads: 0, ..subject() };
     assert_eq!(
         convert_subject(ended, cleared, Extra::default()).unwrap(),
         expected(json!({
-            "kind": "cleared", "tid": 100, "threads": 0, "severity": "warning", "level": 100, "ended": true,
+            "kind": "cleared", "tid": 100, "threads": 0, "severity": "warning", "bound": "level", "level": 100,
+            "rule": "", "ended": true,
         }))
     );
 }

@@ -50,8 +50,13 @@ fn exec_bytes(record: &wire::Exec) -> Vec<u8> {
 fn level_record(kind: Kind, argv: &[u8], total: u32) -> wire::Level {
     wire::Level {
         header: header(kind),
+        since_ns: 0,
         level: 100,
-        index: 1,
+        way: 1,
+        rule: 2,
+        from: 0,
+        creator_tid: 9,
+        pad: 0,
         argv_len: argv.len() as u32,
         argv_total: total,
         argv: buffer(argv),
@@ -86,7 +91,7 @@ fn valid(kind: Kind) -> Vec<u8> {
             record.header = header(kind);
             bytes_of(&record).to_vec()
         }
-        Kind::Exec => exec_bytes(&exec_record(b"ls\0-l\0", 6)),
+        Kind::Exec | Kind::Program => exec_bytes(&wire::Exec { header: header(kind), ..exec_record(b"ls\0-l\0", 6) }),
         Kind::Exit | Kind::ThreadExit => bytes_of(&exit_record(kind, 0)).to_vec(),
         Kind::Uid => {
             let mut record = wire::UidChange::zeroed();
@@ -102,6 +107,10 @@ fn valid(kind: Kind) -> Vec<u8> {
         }
         Kind::LevelCrossed | Kind::LevelCleared => bytes_of(&level_record(kind, b"ls\0", 3)).to_vec(),
         Kind::Stray => bytes_of(&stray_record(Trigger::Exec as u32)).to_vec(),
+        Kind::Refused => {
+            let record = wire::Refused { header: header(kind), refused: 7, cap: 150, enforced: 1 };
+            bytes_of(&record).to_vec()
+        }
         Kind::Held => bytes_of(&held_record(HoldEnd::Inside as u32)).to_vec(),
     }
 }
@@ -186,6 +195,28 @@ fn argv_is_split_at_zeros() {
     }
 }
 
+fn level_change() -> LevelChange {
+    LevelChange { way: Way::Level(1), level: 100, rule: 2, growth: None, creator_tid: 9, argv: None }
+}
+
+#[test]
+fn each_bound_has_its_meaning() {
+    let change = |way, from| {
+        let record = wire::Level { way, from, since_ns: 7, ..level_record(Kind::LevelCrossed, b"", 20) };
+        match decode(bytes_of(&record))?.body {
+            Body::LevelCrossed(change) => Ok((change.way, change.growth)),
+            other => panic!("{other:?}"),
+        }
+    };
+    let growth = Some(Grown { from: 31, since: BootTime(7) });
+    assert_eq!(change(3, 0), Ok((Way::Level(3), None)));
+    assert_eq!(change(4, 31), Ok((Way::Burst, growth)));
+    assert_eq!(change(5, 31), Ok((Way::Leak, growth)));
+    assert_eq!(change(6, 1), Ok((Way::Stop { stopped: true }, None)));
+    assert_eq!(change(6, 0), Ok((Way::Stop { stopped: false }, None)));
+    assert_eq!(change(7, 0), Err(DecodeError::UnknownWay { number: 7 }));
+}
+
 #[test]
 fn argv_that_was_not_read_is_none() {
     let mut unread = exec_record(b"", 20);
@@ -194,7 +225,7 @@ fn argv_that_was_not_read_is_none() {
     unread.argv_total = 0;
     assert_eq!(exec_of(&exec_bytes(&unread)).argv, None);
     let level = level_record(Kind::LevelCrossed, b"", 20);
-    let expected = LevelChange { level: 100, index: 1, argv: None };
+    let expected = LevelChange { argv: None, ..level_change() };
     assert_eq!(decode(bytes_of(&level)).unwrap().body, Body::LevelCrossed(expected));
 }
 
@@ -202,7 +233,7 @@ fn argv_that_was_not_read_is_none() {
 fn padding_of_a_set_title_is_no_arguments() {
     let level = level_record(Kind::LevelCleared, b"nginx: worker\0\0\0\0", 17);
     let argv = Some(Argv { args: texts(&["nginx: worker"]), cut_bytes: 0 });
-    let expected = LevelChange { level: 100, index: 1, argv };
+    let expected = LevelChange { argv, ..level_change() };
     assert_eq!(decode(bytes_of(&level)).unwrap().body, Body::LevelCleared(expected));
 }
 

@@ -1,8 +1,8 @@
 //! Detectors: pure functions of the stream. No clock but the event's, no I/O.
 
 pub mod judge;
-pub mod levels;
 pub mod place;
+pub mod threads;
 
 use crate::{
     event::{BootTime, Event, Provenance, Stray, Subject},
@@ -20,15 +20,15 @@ pub trait Detector {
 /// What a detector found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// A process rose to a level.
+    /// A process crossed a bound of its threads.
     Alert(Alert),
-    /// A process fell back below a level, or ended; the event is a [`crate::event::Body::LevelCleared`].
+    /// A process fell back from one, or ended; the event is a [`crate::event::Body::LevelCleared`].
     Cleared(Event),
     /// A process is not where it belongs.
     Place(Place),
 }
 
-/// A process at or above a level.
+/// A process that crossed a bound of its threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
     /// The crossing; its body is a [`crate::event::Body::LevelCrossed`].

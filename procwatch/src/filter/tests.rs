@@ -72,7 +72,7 @@ fn attach(path: &str) -> Event {
 }
 
 fn change() -> LevelChange {
-    LevelChange { level: 80, index: 0, argv: None }
+    LevelChange { way: Way::Level(0), level: 80, rule: 0, growth: None, creator_tid: 5, argv: None }
 }
 
 fn crossed(pid: u32, parent: u32) -> Event {
@@ -194,7 +194,7 @@ fn an_alert_ends_for_whom_it_began() {
 #[test]
 fn the_kernel_is_told() {
     let bits = |kinds: &[Kind]| kinds.iter().fold(0, |mask, kind| mask | kind.bit());
-    let all = bits(&Kind::ALL) & !bits(&[Kind::Stray, Kind::Moved, Kind::Held]);
+    let all = bits(&Kind::ALL) & !bits(&[Kind::Stray, Kind::Moved, Kind::Held, Kind::Program, Kind::Refused]);
     for (args, kinds, filters) in [
         ("", all, 0),
         ("--kind exec", bits(&[Kind::Exec]), 0),

@@ -5,7 +5,7 @@ use aya::{
     programs::{BtfTracePoint, FEntry, FExit, Iter, Lsm, Program, ProgramError},
 };
 
-use super::{KernelError, TRACEPOINTS, error::short};
+use super::{KernelError, Setup, TRACEPOINTS, error::short};
 use crate::host::{self, Lsms};
 
 /// What is attached besides that without which nothing runs.
@@ -15,14 +15,16 @@ pub(super) struct Attached {
     pub(super) cred_hook: bool,
     /// Execs can be held.
     pub(super) hold: bool,
+    /// Threads can be refused.
+    pub(super) cap: bool,
 }
 
-/// Attaches every program; those that hold execs only when that is wanted. What cannot be had is put into
+/// Attaches every program; those that hold execs or refuse threads only when that is wanted. What cannot be had is put into
 /// `unavailable`.
 pub(super) fn attach_all(
     ebpf: &mut Ebpf,
     btf: &Btf,
-    hold: bool,
+    setup: Setup,
     unavailable: &mut Vec<String>,
 ) -> Result<Attached, KernelError> {
     for name in TRACEPOINTS {
@@ -44,13 +46,19 @@ pub(super) fn attach_all(
              exit of the process"
         )),
     }
-    if hold {
-        match exec_hook(ebpf, btf)? {
+    if setup.hold {
+        match security_hook(ebpf, btf, "bprm_creds_for_exec")? {
             Ok(()) => attached.hold = true,
             Err(why) => unavailable.push(format!(
                 "holding execs until the process is in its slice ({why}); a process runs outside until it was moved, \
                  and what it starts meanwhile is moved after it"
             )),
+        }
+    }
+    if setup.cap {
+        match security_hook(ebpf, btf, "task_alloc")? {
+            Ok(()) => attached.cap = true,
+            Err(why) => unavailable.push(format!("refusing threads by the kernel programs ({why})")),
         }
     }
     Ok(attached)
@@ -68,8 +76,13 @@ fn cred_hook(ebpf: &mut Ebpf, btf: &Btf) -> Result<Result<(), String>, KernelErr
     Ok(result.map_err(|error| short(&error)))
 }
 
-/// Holds execs. A kernel that has BPF LSM built in and not in its list takes the program and never calls it.
-fn exec_hook(ebpf: &mut Ebpf, btf: &Btf) -> Result<Result<(), String>, KernelError> {
+/// Attaches to a security hook; program and hook have the same name. A kernel that has BPF LSM built in and not in its
+/// list takes the program and never calls it.
+fn security_hook(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    name: &'static str,
+) -> Result<Result<(), String>, KernelError> {
     match host::lsms() {
         Lsms::Listed { bpf: false, names } => {
             return Ok(Err(format!("bpf is not in the list of security modules, {names}")));
@@ -77,9 +90,9 @@ fn exec_hook(ebpf: &mut Ebpf, btf: &Btf) -> Result<Result<(), String>, KernelErr
         Lsms::Unknown(why) => return Ok(Err(format!("the list of security modules is not known: {why}"))),
         Lsms::Listed { .. } => {}
     }
-    let lsm: &mut Lsm = program(ebpf, "bprm_creds_for_exec")?;
-    let result = lsm.load("bprm_creds_for_exec", btf).and_then(|()| lsm.attach().map(drop));
-    Ok(result.map_err(|error| format!("LSM bprm_creds_for_exec: {}", short(&error))))
+    let lsm: &mut Lsm = program(ebpf, name)?;
+    let result = lsm.load(name, btf).and_then(|()| lsm.attach().map(drop));
+    Ok(result.map_err(|error| format!("LSM {name}: {}", short(&error))))
 }
 
 pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>

@@ -22,7 +22,7 @@ macro_rules! field {
 }
 
 /// Seen on Linux 6.18; the older names are those of 5.4 and before.
-const TABLE: [Field; 36] = [
+const TABLE: [Field; 39] = [
     field!(task_pid = "task_struct"."pid"),
     field!(task_tgid = "task_struct"."tgid"),
     field!(task_flags = "task_struct"."flags"),
@@ -59,6 +59,9 @@ const TABLE: [Field; 36] = [
     field!(cgroup_kn = "cgroup"."kn"),
     field!(kernfs_node_id = "kernfs_node"."id"),
     field!(binprm_filename = "linux_binprm"."filename"),
+    field!(optional pt_regs_ip = "pt_regs"."ip"),
+    field!(optional pt_regs_sp = "pt_regs"."sp"),
+    field!(optional pt_regs_bp = "pt_regs"."bp"),
 ];
 
 /// The offsets, and the names of optional fields that are missing.

@@ -3,6 +3,7 @@
 mod attach;
 pub mod btf;
 mod error;
+pub mod creators;
 pub mod fields;
 pub mod loss;
 pub mod object;
@@ -10,6 +11,7 @@ pub mod picture;
 pub mod placement;
 pub mod probe;
 pub mod ring;
+pub mod threads;
 mod trial;
 
 pub use error::KernelError;

@@ -17,8 +17,9 @@ use super::{
     picture::{self, Pictured},
     placement::PlacementMaps,
     ring::RingReader,
+    threads::ThreadMaps,
 };
-use crate::event::ProcessKey;
+use crate::rulebook::WantedPrograms;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/procwatch.bpf.o"));
 
@@ -31,6 +32,8 @@ pub const TRACEPOINTS: [&str; 4] =
 pub struct Setup {
     /// Whether execs are to be held where the kernel can do that.
     pub hold: bool,
+    /// Whether threads are to be refused where the kernel can do that.
+    pub cap: bool,
     /// Size of the stream ring, bytes: a power of two of at least a page.
     pub stream_bytes: u32,
 }
@@ -43,7 +46,8 @@ pub struct Kernel {
     stats: PerCpuArray<MapData, Stats>,
     placement: PlacementMaps,
     can_hold: bool,
-    crossed: HashMap<MapData, [u64; 2], u8>,
+    threads: ThreadMaps,
+    can_cap: bool,
     unavailable: Vec<String>,
 }
 
@@ -76,6 +80,7 @@ impl Kernel {
         }
         let group_dead = u32::from(types.tracepoint_args("sched_process_exit") == Some(2));
         let old_cgroup = fields::old_cgroup(&types);
+        let tells_registers = u32::from(types.function_id("bpf_task_pt_regs").is_some());
         drop(types);
 
         let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
@@ -85,13 +90,20 @@ impl Kernel {
             .override_global("FIELDS", &fields, true)
             .override_global("AGENT_TGID", &agent, true)
             .override_global("OLD_CGROUP", &old_cgroup, true)
+            .override_global("TELLS_REGISTERS", &tells_registers, true)
             .override_global("EXIT_TELLS_GROUP_DEAD", &group_dead, true)
             .map_max_entries("STREAM", setup.stream_bytes)
             .load(OBJECT)?;
 
         let mut unavailable: Vec<String> =
             absent.into_iter().map(|name| format!("{name}: not in this kernel; shown as unknown")).collect();
-        let attached = attach_all(&mut ebpf, &btf, setup.hold, &mut unavailable)?;
+        if tells_registers == 0 {
+            unavailable.push(
+                "stacks of creating threads (bpf_task_pt_regs: Linux 5.15 has it); a diagnosis looks at live threads only"
+                    .to_owned(),
+            );
+        }
+        let attached = attach_all(&mut ebpf, &btf, setup, &mut unavailable)?;
         drop(btf);
         give_back_memory();
         let mut kernel = Self {
@@ -100,7 +112,8 @@ impl Kernel {
             stats: typed(&mut ebpf, "STATS")?,
             placement: PlacementMaps::take(&mut ebpf)?,
             can_hold: attached.hold,
-            crossed: typed(&mut ebpf, "CROSSED")?,
+            threads: ThreadMaps::take(&mut ebpf)?,
+            can_cap: attached.cap,
             ebpf,
             unavailable,
         };
@@ -178,19 +191,24 @@ impl Kernel {
             .map_err(|source| KernelError::Map { name: "CONTROL", source })
     }
 
-    /// Claims the alert for a level that a process is above already. False when the kernel side has raised it.
+    /// What the programs know of threads, and may be told.
+    pub const fn threads(&mut self) -> &mut ThreadMaps {
+        &mut self.threads
+    }
+
+    /// Whether threads can be refused.
+    pub const fn can_cap(&self) -> bool {
+        self.can_cap
+    }
+
+    /// Has execs told, so that a rule can be chosen for the process.
     ///
     /// # Errors
-    /// When the map is full.
-    pub fn claim_crossing(&mut self, process: ProcessKey, index: u32) -> Result<bool, KernelError> {
-        const BPF_NOEXIST: u64 = 1;
-        // The start, and (tgid, index) as a pair of 32 bit words.
-        let key = [process.start.0, bytemuck::cast([process.pid, index])];
-        match self.crossed.insert(key, 0, BPF_NOEXIST) {
-            Ok(()) => Ok(true),
-            Err(_) if self.crossed.get(&key, 0).is_ok() => Ok(false),
-            Err(source) => Err(KernelError::Map { name: "CROSSED", source }),
-        }
+    /// When a map is too small for the lists.
+    pub fn tell_programs(&mut self, wanted: &WantedPrograms) -> Result<(), KernelError> {
+        fill(&mut self.ebpf, "PROGRAM_UIDS", &wanted.uids)?;
+        fill(&mut self.ebpf, "PROGRAM_COMMS", &wanted.comms)?;
+        self.steer(|control| control.programs = wanted.flags)
     }
 
     /// The counters, summed over all CPUs.

@@ -280,9 +280,11 @@ pub fn set_cpus(targets: &Targets, cgroup: &CgroupPath, cpus: &CpuSet) -> Result
     let file = targets.cgroup_file(cgroup, CPUS);
     let above = file.parent().and_then(Path::parent).map(|above| above.join(EFFECTIVE));
     let written = match (order(&file, &format!("{cpus}\n")), above) {
-        // Linux 6.1 does not let an inhabited cgroup go back to no CPUs of its own; all that the one above has comes to
-        // the same.
-        (Err(error), Some(above)) if cpus.is_empty() && error.raw_os_error() == Some(libc::ENOSPC) => {
+        // Linux 6.1 does not let an inhabited cgroup go back to no CPUs of its own (ENOSPC), and 5.10 not one above others
+        // that have some (EBUSY); all that the one above has comes to the same.
+        (Err(error), Some(above))
+            if cpus.is_empty() && matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EBUSY)) =>
+        {
             fs::read_to_string(above).and_then(|all| order(&file, &all))
         }
         (written, _) => written,

@@ -1,5 +1,6 @@
 //! One aligned line a record, for people. Columns line up for ordinary values and grow for extraordinary ones.
 
+mod alert;
 mod detail;
 pub(crate) mod line;
 mod place;
@@ -115,6 +116,7 @@ const fn kind(body: &Body) -> &'static str {
         Body::Cgroup(_) => "cgroup",
         Body::Alert(_) => "alert",
         Body::Cleared(_) => "cleared",
+        Body::Refused(_) => "refused",
         Body::Decision(_) => "decision",
         Body::Outcome(_) => "outcome",
         Body::Hold(_) => "hold",
@@ -136,6 +138,7 @@ const fn process(body: &Body) -> Option<&Process> {
         Body::Cgroup(cgroup) => &cgroup.process,
         Body::Alert(alert) => &alert.process,
         Body::Cleared(cleared) => &cleared.process,
+        Body::Refused(refused) => &refused.process,
         Body::Decision(decision) => &decision.process,
         Body::Outcome(outcome) => &outcome.process,
         Body::Hold(hold) => &hold.process,

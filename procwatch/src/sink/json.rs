@@ -79,6 +79,7 @@ mod tests {
                 "cgroup",
                 "alert",
                 "cleared",
+                "refused",
                 "decision",
                 "outcome",
                 "hold",

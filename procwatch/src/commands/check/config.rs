@@ -78,7 +78,7 @@ impl ConfigReport {
                 Mode::Observe => "observe",
                 Mode::Enforce => "enforce",
             }),
-            levels: config.levels.clone(),
+            levels: config.default_levels().to_vec(),
             rules: config.place.iter().map(|rule| RuleReport::new(rule, mount)).collect(),
             problems: Vec::new(),
         }

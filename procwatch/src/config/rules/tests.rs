@@ -41,7 +41,7 @@ fn the_shipped_example_is_good_and_observes() {
     let text = include_str!("../../../examples/aimgr.toml");
     let layer = parse(text).unwrap();
     assert_eq!(layer.mode, Some(Mode::Observe));
-    assert_eq!(layer.levels, Some(vec![80, 100, 500, 1000]));
+    assert_eq!(layer.threads.last().unwrap().levels, [80, 100, 500, 1000]);
     let [rule] = &layer.place[..] else { panic!("{:?}", layer.place) };
     assert_eq!((rule.owner, &*rule.described), (Owner::Uid(1003), "place[1] user=aimgr"));
     assert_eq!(rule.slice.path().to_string(), "/user.slice/user-1003.slice");
@@ -70,8 +70,8 @@ fn a_rule_by_uid_and_path() {
 #[test]
 fn numbers_may_have_underscores() {
     assert_eq!(
-        parse("[[threads]]\nlevels = [1_000, 4_194_304]\n").unwrap().levels,
-        Some(vec![1000, 4_194_304])
+        parse("[[threads]]\nlevels = [1_000, 4_194_304]\n").unwrap().threads[0].levels,
+        [1000, 4_194_304]
     );
 }
 
@@ -80,11 +80,11 @@ fn bad_modes_and_levels() {
     for (text, message) in [
         (
             "moed = \"observe\"",
-            "t.toml:1: moed: unknown key; did you mean \"mode\"? (known: mode, backend, favordynmods, threads, place, layout)",
+            "t.toml:1: moed: unknown key; did you mean \"mode\"? (known: mode, backend, favordynmods, threads, protect, place, layout)",
         ),
         (
             "colour = 1",
-            "t.toml:1: colour: unknown key (known: mode, backend, favordynmods, threads, place, layout)",
+            "t.toml:1: colour: unknown key (known: mode, backend, favordynmods, threads, protect, place, layout)",
         ),
         (
             "\nmode = \"enforced\"",
@@ -98,10 +98,10 @@ fn bad_modes_and_levels() {
         ),
         ("threads = []", "t.toml:1: threads: is empty; leave it out for the levels [80, 100, 500, 1000]"),
         ("threads = [80]", "t.toml:1: threads[1]: is a whole number; right is a table, begun by [[threads]]"),
-        ("[[threads]]", "t.toml:1: threads[1].levels: missing; right is e.g. levels = [80, 100, 500, 1000]"),
+        ("[[threads]]", "t.toml:1: threads[1]: says nothing; right is e.g. levels = [80, 100, 500, 1000]"),
         (
             "[[threads]]\nlevels = [80]\n[[threads]]\nlevels = [90]",
-            "t.toml:3: threads[2]: a second entry; this version knows one [[threads]], which holds for all processes",
+            "t.toml:3: threads[2]: can never be chosen, because threads[1] before it has no match key and fits every process; move threads[1] to the end, or say whom it means, e.g. comm = \"python3\"",
         ),
         (
             "[[threads]]\nlevels = 80",
@@ -307,7 +307,7 @@ proptest! {
     fn any_likely_text_does_not_panic(
         lines in proptest::collection::vec(
             prop_oneof![
-                "(mode|levels|user|uid|slice|from|x) = (\"[ -~]{0,9}\"|-?[0-9]{1,12}|\\[[0-9, \"a-z./]{0,9}\\]|true)",
+                "(mode|levels|user|uid|slice|from|comm|exe|burst|cap|protect|actions|x) = (\"[ -~]{0,9}\"|-?[0-9]{1,12}|\\[[0-9, \"a-z./]{0,9}\\]|true)",
                 "\\[?\\[(threads|place|a)\\]\\]?",
                 "[ -~]{0,12}",
             ],

@@ -2,10 +2,10 @@
 
 use nix::sys::signal::Signal;
 
-use super::{line::Line, place};
+use super::{alert, line::Line, place};
 use crate::{
     record::{
-        Alert, Ancestor, Body, Cgroup, Cleared, Command, Exec, Exit, Fork, HealthTopic, Loss, Ring, SeenAt,
+        Ancestor, Body, Cgroup, Command, Exec, Exit, Fork, HealthTopic, Loss, Ring, SeenAt,
         Summary, Uid,
     },
     sink::duration::Span,
@@ -21,8 +21,9 @@ pub(super) fn add(body: &Body, users: &mut UserNames, line: &mut Line) {
         Body::ThreadExit(exit) => add_thread_exit(exit, line),
         Body::Uid(uid) => add_uid(uid, users, line),
         Body::Cgroup(cgroup) => add_cgroup(cgroup, line),
-        Body::Alert(alert) => add_alert(alert, line),
-        Body::Cleared(cleared) => add_cleared(cleared, line),
+        Body::Alert(found) => alert::add_alert(found, line),
+        Body::Cleared(cleared) => alert::add_cleared(cleared, line),
+        Body::Refused(refused) => alert::add_refused(refused, line),
         Body::Decision(decision) => place::add_decision(decision, line),
         Body::Outcome(outcome) => place::add_outcome(outcome, line),
         Body::Hold(hold) => place::add_hold(hold, line),
@@ -61,7 +62,7 @@ fn add_exec(exec: &Exec, line: &mut Line) {
 
 /// The bytes that a cut leaves out are those the kernel did not capture; what only the line has no room for is in
 /// the JSON form.
-fn add_command(command: &Command, columns: usize, line: &mut Line) {
+pub(super) fn add_command(command: &Command, columns: usize, line: &mut Line) {
     let start = line.position();
     line.arguments(command.argv.as_deref().unwrap_or_default());
     line.cut(start, columns);
@@ -142,34 +143,6 @@ fn add_cgroup(cgroup: &Cgroup, line: &mut Line) {
         line.foreign(path, line.columns());
     }
     line.add(format_args!("  by {}({})", cgroup.mover_comm, cgroup.mover_pid));
-}
-
-fn add_alert(alert: &Alert, line: &mut Line) {
-    line.severity(alert.severity);
-    line.add(format_args!(" {} threads (level {}) ", alert.process.threads, alert.level));
-    let half = line.columns() / 2;
-    add_command(&alert.command, half, line);
-    for text in [&alert.exe, &alert.process.cgroup].into_iter().flatten() {
-        line.push(" · ");
-        line.foreign(text, half);
-    }
-    line.add(format_args!(" · age {}", Span(alert.age_ns)));
-    if let Some(latency_ns) = alert.latency_ns {
-        line.add(format_args!(" · +{}", Span(latency_ns)));
-    }
-    if alert.at_start {
-        line.push(" · before procwatch came");
-    }
-}
-
-fn add_cleared(cleared: &Cleared, line: &mut Line) {
-    line.severity(cleared.severity);
-    if cleared.ended {
-        line.push(" over: the process ended");
-    } else {
-        line.add(format_args!(" over: {} threads", cleared.process.threads));
-    }
-    line.add(format_args!(" (level {})", cleared.level));
 }
 
 fn add_loss(loss: &Loss, line: &mut Line) {

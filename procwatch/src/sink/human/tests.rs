@@ -66,6 +66,8 @@ WARNING 100 threads (level 100) python3 leak.py 'a b' · /usr/bin/python3.11 · 
 /user.slice/user-1000.slice/session-2.scope · age 2m10s · +85.0µs
 15:04:05.123456 cleared        4242    4242     100 alice    python3         \
 WARNING over: 79 threads (level 100)
+15:04:05.123456 refused        4242    4242     100 alice    python3         \
+12345 threads refused so far (cap 150)
 15:04:05.123456 decision       4242    4242     100 aimgr    python3         \
 would move (outside-slice) → /user.slice/user-1003.slice  rule place[1] user=aimgr
 15:04:05.123456 outcome        4242    4242     100 aimgr    python3         \

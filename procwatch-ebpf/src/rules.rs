@@ -1,0 +1,93 @@
+//! Which rule about threads a process has.
+//!
+//! The agent chooses it when the process runs a program, and writes it into a cell of the process. A child that runs no
+//! program of its own has its parent's.
+
+use aya_ebpf::{helpers::bpf_get_current_comm, programs::BtfTracePointContext};
+use procwatch_common::{
+    policy::{Control, PROGRAM_ANY, PROGRAM_COMM, PROGRAM_UID, ProcessCell, ThreadCell},
+    wire::Kind,
+};
+
+use crate::{
+    emit, exec,
+    kernel::Task,
+    maps::{PROGRAM_COMMS, PROGRAM_UIDS, THREAD_CELLS, THREAD_RULES, is_agent},
+};
+
+/// A process' rule.
+#[derive(Clone, Copy)]
+pub(crate) struct Rule {
+    pub(crate) index: u32,
+    pub(crate) cell: &'static ThreadCell,
+}
+
+/// The rule of the process that `task` belongs to.
+#[inline(always)]
+pub(crate) fn of(control: &Control, task: Task) -> Option<Rule> {
+    let index = if control.thread_rules == 0 { 0 } else { cell_of(task).map_or(0, |cell| cell.rule) };
+    THREAD_RULES.get(index).map(|cell| Rule { index, cell })
+}
+
+/// What the agent said about this very process.
+#[inline(always)]
+pub(crate) fn cell_of(task: Task) -> Option<ProcessCell> {
+    // SAFETY: copied at once; the agent may write it meanwhile, and then either is right.
+    let cell = unsafe { THREAD_CELLS.get(task.tgid()) }.copied()?;
+    // Who bore this pid before was another.
+    if cell.start_ns == task.process_start_ns() { Some(cell) } else { None }
+}
+
+/// A child has its parent's rule until it runs a program.
+#[inline(always)]
+pub(crate) fn inherit(control: &Control, creator_tgid: u32, child: Task) {
+    if control.thread_rules == 0 {
+        return;
+    }
+    // SAFETY: as above.
+    let Some(parent) = (unsafe { THREAD_CELLS.get(creator_tgid) }).copied() else {
+        return;
+    };
+    let cell = ProcessCell { start_ns: child.process_start_ns(), rule: parent.rule, cap: 0 };
+    if THREAD_CELLS.insert(child.tgid(), cell, 0).is_err() {
+        emit::count_state_full();
+    }
+}
+
+/// The process runs a program: its rule is chosen anew. The agent is asked only if the answer may be another rule than
+/// the first.
+#[inline(always)]
+pub(crate) fn program_ran(ctx: &BtfTracePointContext, control: &Control, task: Task) {
+    forget(control, task);
+    if control.urgent == 0 || control.programs == 0 || is_agent(task.tgid()) || !is_wanted(control, task) {
+        return;
+    }
+    if let Some((record, len)) = exec::describe(ctx, Kind::Program, task) {
+        emit::urgent_bytes(record.cast(), len);
+    }
+}
+
+#[inline(always)]
+fn is_wanted(control: &Control, task: Task) -> bool {
+    if control.programs & PROGRAM_ANY != 0 {
+        return true;
+    }
+    // SAFETY: the values are not used.
+    if control.programs & PROGRAM_UID != 0 && unsafe { PROGRAM_UIDS.get(task.uids().real) }.is_some() {
+        return true;
+    }
+    control.programs & PROGRAM_COMM != 0
+        && bpf_get_current_comm().is_ok_and(|comm| {
+            // SAFETY: as above.
+            unsafe { PROGRAM_COMMS.get(comm) }.is_some()
+        })
+}
+
+/// Pids are used again.
+#[inline(always)]
+pub(crate) fn forget(control: &Control, task: Task) {
+    if control.thread_rules != 0 {
+        // Not there is what most are.
+        let _ = THREAD_CELLS.remove(task.tgid());
+    }
+}

@@ -1,0 +1,272 @@
+//! The threads of a process cross bounds: levels, a burst, a leak, a stop. One record when it rises to one, one when it
+//! has fallen below four fifths of it.
+
+use aya_ebpf::{
+    helpers::generated::{bpf_get_current_pid_tgid, bpf_probe_read_user, bpf_send_signal},
+    programs::BtfTracePointContext,
+};
+use procwatch_common::{
+    growth::{BURST, Growth, Grown, LEAK, STOP, fell_from},
+    policy::{Control, MAX_LEVELS},
+    wire::{ALERT_ARGV_MAX, Kind, Level},
+};
+
+use crate::{
+    creators, emit,
+    kernel::Task,
+    maps::{CROSSED, CrossedKey, GROWTH, NEW_GROWTH, ProcessName, is_agent},
+    refuse,
+    rules::{self, Rule},
+    subject,
+};
+
+const BPF_NOEXIST: u64 = 1;
+const EEXIST: i32 = -17;
+const SIGSTOP: u32 = 19;
+
+/// A bound that was crossed, or is crossed no more.
+#[derive(Clone, Copy)]
+struct Crossing {
+    rule: u32,
+    way: u32,
+    bound: u32,
+    grown: Grown,
+}
+
+impl Crossing {
+    #[inline(always)]
+    const fn of(rule: Rule, way: u32, bound: u32) -> Self {
+        Self { rule: rule.index, way, bound, grown: Grown { from: 0, since_ns: 0 } }
+    }
+}
+
+/// The first "no": below the floor nothing is looked up.
+#[inline(always)]
+pub(crate) fn may_matter(control: &Control, threads: u32) -> bool {
+    control.urgent != 0 && threads >= control.floor
+}
+
+/// A process grew to `threads`, at least the floor.
+#[inline(always)]
+pub(crate) fn rose(ctx: &BtfTracePointContext, control: &Control, task: Task, threads: u32) {
+    if is_agent(task.tgid()) {
+        return;
+    }
+    let name = ProcessName::of(task);
+    let (Some(rule), Some(growth)) = (rules::of(control, task), growth_of(name)) else {
+        return;
+    };
+    let now = emit::now_ns();
+    for index in 0..MAX_LEVELS {
+        let level = rule.cell.levels[index];
+        if index as u32 >= rule.cell.level_count || threads < level {
+            break;
+        }
+        if growth.told[index] == 0 {
+            growth.told[index] = 1;
+            cross(name, task, threads, Crossing::of(rule, index as u32, level), 0);
+        }
+    }
+    if let Some(grown) = growth.burst(threads, now, rule.cell) {
+        burst(name, task, threads, rule, growth, grown, now);
+    }
+    if let Some(grown) = growth.leak(threads, now, rule.cell)
+        && growth.told[LEAK as usize] == 0
+    {
+        growth.told[LEAK as usize] = 1;
+        cross(name, task, threads, Crossing { grown, ..Crossing::of(rule, LEAK, rule.cell.leak_marks) }, 0);
+    }
+    if rule.cell.stop_at != 0 && threads >= rule.cell.stop_at && growth.told[STOP as usize] == 0 {
+        growth.told[STOP as usize] = 1;
+        stop(control, name, task, threads, rule);
+    }
+    if control.stacks != 0 {
+        creators::count(ctx, name, growth.creations);
+    }
+    growth.creations += 1;
+}
+
+/// What is remembered of the process' growth; begun if there is nothing yet.
+#[inline(always)]
+fn growth_of(name: ProcessName) -> Option<&'static mut Growth> {
+    if let Some(growth) = GROWTH.get_ptr_mut(name) {
+        // SAFETY: a live value of the map. CPUs may race in its counters; what is told once is decided by `CROSSED`.
+        return Some(unsafe { &mut *growth });
+    }
+    if GROWTH.insert(name, &NEW_GROWTH, BPF_NOEXIST).is_err_and(|error| error != EEXIST) {
+        emit::count_state_full();
+    }
+    // SAFETY: as above.
+    GROWTH.get_ptr_mut(name).map(|growth| unsafe { &mut *growth })
+}
+
+/// Growth that is a burst. Each is told once: while it goes on it only keeps the memory of it fresh.
+#[inline(always)]
+fn burst(
+    name: ProcessName,
+    task: Task,
+    threads: u32,
+    rule: Rule,
+    growth: &mut Growth,
+    grown: Grown,
+    now: u64,
+) {
+    let bursts = growth.bursts;
+    // Also when it fell back meanwhile: a pool that breathes is told of once.
+    let goes_on = growth.burst_ns != 0 && now - growth.burst_ns < Growth::quiet_ns(rule.cell);
+    growth.burst_ns = now;
+    if goes_on {
+        return;
+    }
+    growth.told[BURST as usize] = 1;
+    growth.burst_threads = threads;
+    let crossing = Crossing { grown, ..Crossing::of(rule, BURST, rule.cell.burst_threads) };
+    if cross(name, task, threads, crossing, bursts + 1) {
+        growth.bursts = bursts + 1;
+        // The one before was never cleared, and is not any more.
+        let _ = CROSSED.remove(CrossedKey::of(name, BURST, bursts));
+    }
+}
+
+/// Stops the process, at the very thread that crossed the bound.
+#[inline(always)]
+fn stop(control: &Control, name: ProcessName, task: Task, threads: u32, rule: Rule) {
+    if CROSSED.insert(CrossedKey::of(name, STOP, 0), 0, BPF_NOEXIST).is_err() {
+        return;
+    }
+    // SAFETY: a helper that takes a number; the current process is the creator's, which is this one.
+    let stopped = control.enforce != 0 && unsafe { bpf_send_signal(SIGSTOP) } == 0;
+    let grown = Grown { from: u32::from(stopped), since_ns: 0 };
+    let crossing = Crossing { grown, ..Crossing::of(rule, STOP, rule.cell.stop_at) };
+    report(Kind::LevelCrossed, task, threads, &crossing);
+}
+
+/// Of all CPUs that see the crossing, the one whose insertion succeeds reports it.
+#[inline(always)]
+fn cross(name: ProcessName, task: Task, threads: u32, crossing: Crossing, count: u32) -> bool {
+    match CROSSED.insert(CrossedKey::of(name, crossing.way, count), 0, BPF_NOEXIST) {
+        Ok(()) => {
+            report(Kind::LevelCrossed, task, threads, &crossing);
+            true
+        }
+        Err(EEXIST) => false,
+        Err(_) => {
+            emit::count_state_full();
+            false
+        }
+    }
+}
+
+/// A thread ended and `live` are left.
+#[inline(always)]
+pub(crate) fn fell(control: &Control, task: Task, live: u32) {
+    if control.floor == 0 || live * 2 < control.floor {
+        return;
+    }
+    let name = ProcessName::of(task);
+    let (Some(rule), Some(growth)) = (rules::of(control, task), GROWTH.get_ptr_mut(name)) else {
+        return;
+    };
+    // SAFETY: as in `growth_of`.
+    let growth = unsafe { &mut *growth };
+    // The highest first.
+    for below in 1..=MAX_LEVELS {
+        let index = MAX_LEVELS - below;
+        let level = rule.cell.levels[index];
+        if growth.told[index] != 0 && fell_from(level, live) {
+            growth.told[index] = 0;
+            clear(name, task, live, Crossing::of(rule, index as u32, level), 0);
+        }
+    }
+    if growth.told[BURST as usize] != 0 && growth.burst_fell(live) {
+        growth.told[BURST as usize] = 0;
+        clear(name, task, live, Crossing::of(rule, BURST, rule.cell.burst_threads), growth.bursts);
+    }
+    if growth.leak_fell(live) && growth.told[LEAK as usize] != 0 {
+        growth.told[LEAK as usize] = 0;
+        clear(name, task, live, Crossing::of(rule, LEAK, rule.cell.leak_marks), 0);
+    }
+    if growth.told[STOP as usize] != 0 && fell_from(rule.cell.stop_at, live) {
+        growth.told[STOP as usize] = 0;
+        let _ = CROSSED.remove(CrossedKey::of(name, STOP, 0));
+    }
+}
+
+/// The process ended: with it all its alerts.
+#[inline(always)]
+pub(crate) fn ended(control: &Control, task: Task) {
+    if control.floor == 0 {
+        return;
+    }
+    let name = ProcessName::of(task);
+    if let Some(growth) = GROWTH.get_ptr_mut(name) {
+        // SAFETY: as in `growth_of`.
+        let bursts = unsafe { (*growth).bursts };
+        let _ = GROWTH.remove(name);
+        if let Some(rule) = rules::of(control, task) {
+            all_end(name, task, rule, bursts);
+        }
+        refuse::ended(control, name, task);
+    }
+    rules::forget(control, task);
+}
+
+#[inline(always)]
+fn all_end(name: ProcessName, task: Task, rule: Rule, bursts: u32) {
+    // The highest first, as in a fall.
+    for below in 1..=MAX_LEVELS {
+        let index = MAX_LEVELS - below;
+        clear(name, task, 0, Crossing::of(rule, index as u32, rule.cell.levels[index]), 0);
+    }
+    clear(name, task, 0, Crossing::of(rule, BURST, rule.cell.burst_threads), bursts);
+    clear(name, task, 0, Crossing::of(rule, LEAK, rule.cell.leak_marks), 0);
+    let _ = CROSSED.remove(CrossedKey::of(name, STOP, 0));
+}
+
+#[inline(always)]
+fn clear(name: ProcessName, task: Task, live: u32, crossing: Crossing, count: u32) {
+    if CROSSED.remove(CrossedKey::of(name, crossing.way, count)).is_ok() {
+        report(Kind::LevelCleared, task, live, &crossing);
+    }
+}
+
+/// A function of its own: there are many ways here, and the verifier walks each copy.
+#[inline(never)]
+fn report(kind: Kind, task: Task, threads: u32, crossing: &Crossing) {
+    let Some(mut slot) = emit::urgent::<Level>() else {
+        return;
+    };
+    let record = slot.record();
+    // SAFETY: the record's own memory in the ring.
+    unsafe {
+        subject::describe(&raw mut (*record).header, kind, emit::now_ns(), task, task.uids(), threads);
+        (*record).since_ns = crossing.grown.since_ns;
+        (*record).level = crossing.bound;
+        (*record).way = crossing.way;
+        (*record).rule = crossing.rule;
+        (*record).from = crossing.grown.from;
+        (*record).creator_tid = bpf_get_current_pid_tgid() as u32;
+        (*record).pad = 0;
+    }
+    read_argv(task, record);
+    slot.send_now();
+}
+
+#[inline(always)]
+fn read_argv(task: Task, record: *mut Level) {
+    let Some(range) = task.arg_range() else {
+        // SAFETY: the record's own memory in the ring.
+        unsafe { ((*record).argv_len, (*record).argv_total) = (0, 0) };
+        return;
+    };
+    let total = range.end.wrapping_sub(range.start);
+    let mut len = if total < ALERT_ARGV_MAX as u64 { total as u32 } else { ALERT_ARGV_MAX as u32 };
+    // SAFETY: the buffer has `ALERT_ARGV_MAX` bytes, and `len` is at most that; the helper checks the source. The
+    // creator shares the address space of the process, so these are the process' arguments.
+    if unsafe { bpf_probe_read_user((&raw mut (*record).argv).cast(), len, range.start as *const _) } != 0 {
+        emit::count_user_read_failed();
+        len = 0;
+    }
+    // SAFETY: as above.
+    unsafe { ((*record).argv_len, (*record).argv_total) = (len, total as u32) };
+}

@@ -1,0 +1,145 @@
+//! Which rule about threads a process has: chosen here, known to the kernel programs by its number.
+
+use super::{AgentError, report::Reporter};
+use crate::{
+    cgroup::CgroupPath,
+    config::{Config, OnMissing, Program},
+    detect::{Alert, threads},
+    event::{Event, Exec, Subject},
+    inspect,
+    kernel::Kernel,
+    rulebook::RuleBook,
+};
+
+/// Chooses rules.
+pub struct RuleChooser {
+    book: RuleBook,
+}
+
+impl RuleChooser {
+    /// The rules of a configuration.
+    pub fn new(config: &Config) -> Self {
+        Self { book: RuleBook::new(config) }
+    }
+
+    /// All rules.
+    pub const fn book(&self) -> &RuleBook {
+        &self.book
+    }
+
+    /// Tells the kernel programs all rules and opens the gate for what they report.
+    ///
+    /// # Errors
+    /// When the kernel refuses a write, or cannot refuse threads and a rule demands that it can.
+    pub fn arm(&self, kernel: &mut Kernel, enforce: bool) -> Result<(), AgentError> {
+        self.check_caps(kernel)?;
+        kernel.threads().set_rules(&self.book.cells())?;
+        kernel.tell_programs(&self.book.wanted_programs())?;
+        let (floor, others) = (self.book.floor(), self.book.has_others());
+        Ok(kernel.steer(|control| {
+            control.floor = floor.unwrap_or(u32::MAX);
+            control.thread_rules = u32::from(others);
+            control.enforce = u32::from(enforce);
+            control.urgent = 1;
+        })?)
+    }
+
+    fn check_caps(&self, kernel: &Kernel) -> Result<(), AgentError> {
+        let mut demanding = self.book.with_caps().filter(|rule| rule.on_missing == OnMissing::Refuse);
+        match demanding.next() {
+            Some(rule) if !kernel.can_cap() => Err(AgentError::Usage(format!(
+                "{}: this kernel cannot refuse threads ({}), and on-missing = \"refuse\" demands it; boot with bpf in \
+                 lsm=, or take on-missing = \"fallback\"",
+                rule.described,
+                kernel.unavailable().iter().find(|what| what.starts_with("refusing")).map_or("", String::as_str),
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// A process runs a program: its rule is chosen.
+    ///
+    /// # Errors
+    /// When the kernel refuses the write.
+    pub fn on_program(
+        &self,
+        event: &Event,
+        exec: &Exec,
+        kernel: &mut Kernel,
+        report: &mut Reporter,
+    ) -> Result<(), AgentError> {
+        let argv = exec.argv.as_ref().map(|argv| argv.args.clone());
+        let program = self.program(&event.subject, argv, report);
+        self.tell(&event.subject, &program, kernel)
+    }
+
+    /// The rules of all that run already.
+    ///
+    /// # Errors
+    /// When the kernel refuses a write.
+    pub fn on_picture(
+        &self,
+        subjects: &[Subject],
+        kernel: &mut Kernel,
+        report: &mut Reporter,
+    ) -> Result<(), AgentError> {
+        if !self.book.has_others() {
+            return Ok(());
+        }
+        for subject in subjects {
+            let argv = self.book.looks_at_argv().then(|| inspect::argv(subject.key())).flatten();
+            let program = self.program(subject, argv, report);
+            self.tell(subject, &program, kernel)?;
+        }
+        Ok(())
+    }
+
+    fn program(
+        &self,
+        subject: &Subject,
+        argv: Option<Vec<crate::text::Text>>,
+        report: &mut Reporter,
+    ) -> Program {
+        let cgroup = report.converter.cgroups.path(subject.cgroup_id);
+        let exe = self.book.looks_at_exe().then(|| inspect::exe(subject.key())).flatten();
+        Program {
+            uid: subject.uid,
+            comm: subject.comm,
+            exe,
+            argv,
+            cgroup: cgroup.and_then(|path| CgroupPath::parse(std::str::from_utf8(path.as_bytes()).ok()?).ok()),
+        }
+    }
+
+    fn tell(&self, subject: &Subject, program: &Program, kernel: &mut Kernel) -> Result<(), AgentError> {
+        let rule = self.book.choose(program);
+        if rule == 0 {
+            return Ok(kernel.threads().forget_process(subject.pid)?);
+        }
+        kernel.threads().set_process(subject.key(), rule, 0)?;
+        // The programs take the cell of a process away at its end. It may have ended before there was one.
+        if !inspect::is_alive(subject.key()) {
+            kernel.threads().forget_process(subject.pid)?;
+        }
+        Ok(())
+    }
+
+    /// The alert for a process that was there before the agent, unless the kernel side has told of it.
+    ///
+    /// # Errors
+    /// When the kernel refuses a write.
+    pub fn at_start(
+        &self,
+        subject: &Subject,
+        kernel: &mut Kernel,
+        report: &Reporter,
+    ) -> Result<Option<Alert>, AgentError> {
+        let rule = kernel.threads().rule_of(subject.key()).unwrap_or(0);
+        let levels = &self.book.rule(rule).levels;
+        let Some(alert) = threads::at_start(levels, rule, report.now(), subject) else {
+            return Ok(None);
+        };
+        let above = levels.iter().filter(|level| subject.threads >= **level).count() as u32;
+        Ok(kernel.threads().claim_levels(subject.key(), above)?.then_some(alert))
+    }
+}
