@@ -4,8 +4,8 @@ use crate::{
     clock::Clock,
     event::{Argv, Body, BootTime, Event, ExitStatus, LevelChange, Subject, Way},
     record::{
-        self, Alert, Ancestor, Cgroup, Cleared, Command, Exec, Exit, Fork, Growth, Process, Record, Refused, Thread,
-        Uid,
+        self, Alert, Ancestor, Cgroup, Cleared, Command, Exec, Exit, Fork, Growth, Process, Record, Refused,
+        Thread, Uid,
     },
     text::Text,
     users::UserNames,
@@ -166,19 +166,21 @@ fn command(argv: Option<Argv>) -> Command {
 }
 
 fn ended(process: Process, exit: crate::event::Exit) -> Exit {
-    let lived_ns = exit.lived_ns;
+    let (lived_ns, process_ends) = (exit.lived_ns, exit.process_ends);
     match exit.status {
-        ExitStatus::Code(code) => Exit { process, code: Some(code), signal: None, core: false, lived_ns },
+        ExitStatus::Code(code) => {
+            Exit { process, code: Some(code), signal: None, core: false, lived_ns, process_ends }
+        }
         ExitStatus::Signal { number, core } => {
-            Exit { process, code: None, signal: Some(number.get()), core, lived_ns }
+            Exit { process, code: None, signal: Some(number.get()), core, lived_ns, process_ends }
         }
     }
 }
 
 fn crossed(time: BootTime, process: Process, change: LevelChange, extra: AlertExtra) -> Alert {
-    let growth = change.growth.map(|growth| {
-        Growth::new(growth.from, growth.since.0, process.threads, time.0, extra.next_level)
-    });
+    let growth = change
+        .growth
+        .map(|growth| Growth::new(growth.from, growth.since.0, process.threads, time.0, extra.next_level));
     Alert {
         severity: change.way.into(),
         bound: change.way.into(),

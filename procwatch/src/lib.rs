@@ -25,6 +25,7 @@ pub mod lock;
 pub mod orphans;
 pub mod patch;
 pub mod record;
+pub mod replay;
 pub mod rulebook;
 #[cfg(test)]
 mod samples;

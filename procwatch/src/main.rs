@@ -41,6 +41,7 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
         Command::Place(args) => commands::place::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Orphans(args) => commands::orphans::run(&args),
         Command::Layout(command) => Ok(commands::layout::run(&command)?),
+        Command::Replay(args) => commands::replay::run(&args),
         Command::Schema => {
             commands::schema::run().map_err(AgentError::io("standard output"))?;
             Ok(ExitCode::SUCCESS)

@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn the_rule_for_all_has_number_zero() {
         let book = book(vec![python(), ThreadRule::built_in()]);
-        let program = |name| Program { uid: 0, comm: samples::comm(name), exe: None, argv: None, cgroup: None };
+        let program =
+            |name| Program { uid: 0, comm: samples::comm(name), exe: None, argv: None, cgroup: None };
         assert_eq!((book.choose(&program("python3")), book.choose(&program("bash"))), (1, 0));
         assert_eq!(book.rule(1).described, "threads[1] comm=python3");
         for number in [0, 2, 99] {

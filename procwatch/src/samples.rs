@@ -9,9 +9,9 @@ use crate::{
     cgroup::Mount,
     event::{BootTime, Provenance, Stray, Subject},
     record::{
-        Action, Alert, Body, Bound, Cgroup, Cleared, Command, Decision, Exec, Exit, Fork, Health, HealthTopic, Hold,
-        HoldResult, Holds, Loss, Mode, Outcome, Placement, Process, Quantiles, Reason, Record, Refused, Result, Ring,
-        SeenAt, Severity, Summary, Thread, Uid, Verdict,
+        Action, Alert, Body, Bound, Cgroup, Cleared, Command, Decision, Exec, Exit, Fork, Health,
+        HealthTopic, Hold, HoldResult, Holds, Loss, Mode, Outcome, Placement, Process, Quantiles, Reason,
+        Record, Refused, Result, Ring, SeenAt, Severity, Summary, Thread, Uid, Verdict,
     },
     text::{Comm, Text},
 };
@@ -117,6 +117,7 @@ fn kernel() -> Vec<Body> {
             signal: Some(9),
             core: false,
             lived_ns: 1_234_000_000,
+            process_ends: true,
         }),
         Body::ThreadExit(Exit {
             process: thread_ended,
@@ -124,6 +125,7 @@ fn kernel() -> Vec<Body> {
             signal: None,
             core: false,
             lived_ns: 312_000,
+            process_ends: false,
         }),
         Body::Uid(Uid {
             process: Process { uid: 1003, euid: 1003, user: Some("aimgr".into()), ..process() },

@@ -43,6 +43,9 @@ pub enum AgentError {
     /// The CPUs of slices.
     #[error(transparent)]
     Layout(#[from] crate::layout::LayoutError),
+    /// A recorded stream.
+    #[error(transparent)]
+    Replay(#[from] crate::replay::read::ReadError),
     /// The command line.
     #[error("{0}")]
     Usage(String),

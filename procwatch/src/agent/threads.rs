@@ -51,7 +51,11 @@ impl RuleChooser {
                 "{}: this kernel cannot refuse threads ({}), and on-missing = \"refuse\" demands it; boot with bpf in \
                  lsm=, or take on-missing = \"fallback\"",
                 rule.described,
-                kernel.unavailable().iter().find(|what| what.starts_with("refusing")).map_or("", String::as_str),
+                kernel
+                    .unavailable()
+                    .iter()
+                    .find(|what| what.starts_with("refusing"))
+                    .map_or("", String::as_str),
             ))),
             _ => Ok(()),
         }
@@ -107,7 +111,8 @@ impl RuleChooser {
             comm: subject.comm,
             exe,
             argv,
-            cgroup: cgroup.and_then(|path| CgroupPath::parse(std::str::from_utf8(path.as_bytes()).ok()?).ok()),
+            cgroup: cgroup
+                .and_then(|path| CgroupPath::parse(std::str::from_utf8(path.as_bytes()).ok()?).ok()),
         }
     }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    Accounts, Config, ConfigError, Layer, Location, PlaceRule, Problem, SystemAccounts, layout::contradiction,
-    threads,
+    Accounts, Config, ConfigError, Layer, Location, PlaceRule, Problem, SystemAccounts,
+    layout::contradiction, threads,
 };
 
 /// Where the files are when none is named.

@@ -57,11 +57,7 @@ pub(super) fn read_path_pattern(
 }
 
 /// The exact name of a process, as the kernel keeps it.
-pub(super) fn read_comm(
-    reader: &mut Reader<'_>,
-    value: &Spanned<DeValue<'_>>,
-    field: &str,
-) -> Option<Text> {
+pub(super) fn read_comm(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, field: &str) -> Option<Text> {
     const MOST: usize = COMM_LEN - 1;
     let name = reader.text(value, field, "python3")?;
     let what = if name.is_empty() || name.contains('\0') {

@@ -67,7 +67,11 @@ impl Layer {
 }
 
 fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Accounts) -> Layer {
-    reader.check_keys(root, "", &["mode", "backend", "favordynmods", "threads", "protect", "place", "layout"]);
+    reader.check_keys(
+        root,
+        "",
+        &["mode", "backend", "favordynmods", "threads", "protect", "place", "layout"],
+    );
     Layer {
         mode: root.get("mode").and_then(|value| reader.word(value, "mode", "mode", &MODES)),
         backend: root.get("backend").and_then(|value| reader.word(value, "backend", "backend", &BACKENDS)),

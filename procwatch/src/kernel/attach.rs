@@ -78,11 +78,7 @@ fn cred_hook(ebpf: &mut Ebpf, btf: &Btf) -> Result<Result<(), String>, KernelErr
 
 /// Attaches to a security hook; program and hook have the same name. A kernel that has BPF LSM built in and not in its
 /// list takes the program and never calls it.
-fn security_hook(
-    ebpf: &mut Ebpf,
-    btf: &Btf,
-    name: &'static str,
-) -> Result<Result<(), String>, KernelError> {
+fn security_hook(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<Result<(), String>, KernelError> {
     match host::lsms() {
         Lsms::Listed { bpf: false, names } => {
             return Ok(Err(format!("bpf is not in the list of security modules, {names}")));

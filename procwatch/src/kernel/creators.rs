@@ -39,7 +39,8 @@ pub fn read(agent: u32, process: ProcessKey) -> Result<Option<Creators>, KernelE
             _ => {}
         }
     }
-    let (Some(growth), Some(stacks), Some(samples), Some(refusals)) = (growth, stacks, samples, refusals) else {
+    let (Some(growth), Some(stacks), Some(samples), Some(refusals)) = (growth, stacks, samples, refusals)
+    else {
         return Ok(None);
     };
     let name = [process.start.0, u64::from(process.pid)];

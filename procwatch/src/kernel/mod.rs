@@ -2,8 +2,8 @@
 
 mod attach;
 pub mod btf;
-mod error;
 pub mod creators;
+mod error;
 pub mod fields;
 pub mod loss;
 pub mod object;

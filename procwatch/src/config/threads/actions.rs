@@ -82,7 +82,11 @@ fn read_rung(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, field: &str)
                 Word::Alert => return None,
                 Word::Throttle => {
                     let right = "{ do = \"throttle\", cpu = \"50%\" }";
-                    reader.bad(&value.span(), field, format!("throttle needs to be told how much; right is e.g. {right}"));
+                    reader.bad(
+                        &value.span(),
+                        field,
+                        format!("throttle needs to be told how much; right is e.g. {right}"),
+                    );
                     return None;
                 }
             };

@@ -22,7 +22,8 @@ pub(super) fn check(reader: &mut Reader<'_>, entry: &Entry<'_, '_>, rule: &Threa
 fn check_ignored(reader: &mut Reader<'_>, entry: &Entry<'_, '_>) {
     for key in ["normal", "levels", "burst", "leak", "cap", "stop-at", "on-missing", "protect", "actions"] {
         if let Some((value, field)) = entry.get(key) {
-            let what = format!("goes against ignore = true, which watches nothing; take {key} or ignore away");
+            let what =
+                format!("goes against ignore = true, which watches nothing; take {key} or ignore away");
             reader.bad(&value.span(), field, what);
         }
     }
@@ -32,7 +33,9 @@ fn check_counts(reader: &mut Reader<'_>, entry: &Entry<'_, '_>, rule: &ThreadRul
     if let (Some(cap), Some(stop_at)) = (rule.cap, rule.stop_at)
         && stop_at > cap
     {
-        let what = format!("{stop_at} is never reached, because cap refuses more than {cap}; lower it, or raise cap");
+        let what = format!(
+            "{stop_at} is never reached, because cap refuses more than {cap}; lower it, or raise cap"
+        );
         reader.bad(&entry.span_of("stop-at"), entry.field("stop-at"), what);
     }
     if let (Some(normal), Some(level)) = (rule.normal, rule.levels.first())
@@ -74,7 +77,8 @@ fn check_ladders(reader: &mut Reader<'_>, entry: &Entry<'_, '_>, rule: &ThreadRu
 
 fn check_protection(reader: &mut Reader<'_>, entry: &Entry<'_, '_>, rule: &ThreadRule) {
     for (path, name) in containments(rule).into_iter().filter(|_| rule.protect) {
-        let what = format!("{name} goes against protect = true, which lets only diagnose be; take one of them away");
+        let what =
+            format!("{name} goes against protect = true, which lets only diagnose be; take one of them away");
         reader.bad(&entry.span_of(&path), entry.field(&path), what);
     }
 }

@@ -115,10 +115,8 @@ fn read_burst(reader: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<Burst> {
     let table = reader.table(value, &field, BURST_EXAMPLE)?;
     let burst = Entry { name: field, span: value.span(), table };
     reader.check_keys(table, &burst.field(""), &["threads", "within"]);
-    let threads =
-        burst.get("threads").and_then(|(value, field)| reader.number(value, &field, (2, 1000)));
-    let within =
-        burst.get("within").and_then(|(value, field)| reader.time(value, &field, WITHIN, "1s"));
+    let threads = burst.get("threads").and_then(|(value, field)| reader.number(value, &field, (2, 1000)));
+    let within = burst.get("within").and_then(|(value, field)| reader.time(value, &field, WITHIN, "1s"));
     Some(Burst {
         threads: threads.unwrap_or(DEFAULT_BURST.threads),
         within: within.unwrap_or(DEFAULT_BURST.within),

@@ -32,7 +32,8 @@ pub(in super::super) fn against_protection(rules: &[ThreadRule], protect: &Prote
         let protected = rule.matches.comms.iter().find(|comm| protect.has_comm(comm.as_bytes()));
         let done = containments(rule).into_iter().next();
         if let (Some(comm), Some((path, action)), Some(at)) = (protected, done, rule.location.clone()) {
-            let what = format!("{action} would hit {comm}, which is in protect; take it out of one of the two");
+            let what =
+                format!("{action} would hit {comm}, which is in protect; take it out of one of the two");
             problems.push(Problem { at, field: format!("{}.{path}", rule.name()), what });
         }
     }

@@ -5,8 +5,7 @@ use nix::sys::signal::Signal;
 use super::{alert, line::Line, place};
 use crate::{
     record::{
-        Ancestor, Body, Cgroup, Command, Exec, Exit, Fork, HealthTopic, Loss, Ring, SeenAt,
-        Summary, Uid,
+        Ancestor, Body, Cgroup, Command, Exec, Exit, Fork, HealthTopic, Loss, Ring, SeenAt, Summary, Uid,
     },
     sink::duration::Span,
     users::UserNames,

@@ -146,7 +146,8 @@ fn fits_naively(matches: &Match, program: &Program) -> bool {
     };
     let path = program.cgroup.as_ref().map(ToString::to_string);
     let comm = String::from_utf8_lossy(program.comm.as_bytes()).into_owned();
-    let parts: Vec<String> = path.iter().flat_map(|path| path.split('/').skip(1).map(str::to_owned)).collect();
+    let parts: Vec<String> =
+        path.iter().flat_map(|path| path.split('/').skip(1).map(str::to_owned)).collect();
     (matches.uids.is_empty() || matches.uids.contains(&program.uid))
         && (matches.comms.is_empty() || matches.comms.iter().any(|it| lossy(it) == comm))
         && any(&matches.exes, program.exe.as_ref().map(lossy))
