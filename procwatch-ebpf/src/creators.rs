@@ -10,7 +10,9 @@ use aya_ebpf::{
     },
 };
 use procwatch_common::{
-    creators::{MAX_FRAMES, MAX_SAMPLES, SAMPLE_BYTES, SAMPLE_EACH, SampleCell, SampleKey, StackCell, StackKey},
+    creators::{
+        MAX_FRAMES, MAX_SAMPLES, SAMPLE_BYTES, SAMPLE_EACH, SampleCell, SampleKey, StackCell, StackKey,
+    },
     wire::COMM_LEN,
 };
 
@@ -49,9 +51,8 @@ fn count_stack(ctx: *mut c_void, name: &ProcessName, refused: bool) -> Option<u6
     let mut cell = StackCell { count: 0, refused: 0, depth: 0, pad: 0, frames: [0; MAX_FRAMES] };
     let size = size_of_val(&cell.frames) as u32;
     // SAFETY: the buffer has `size` bytes.
-    let len = unsafe {
-        bpf_get_stack(ctx, cell.frames.as_mut_ptr().cast(), size, u64::from(BPF_F_USER_STACK))
-    };
+    let len =
+        unsafe { bpf_get_stack(ctx, cell.frames.as_mut_ptr().cast(), size, u64::from(BPF_F_USER_STACK)) };
     if len < 0 {
         emit::count_user_read_failed();
         return None;

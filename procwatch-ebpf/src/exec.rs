@@ -5,9 +5,7 @@ use aya_ebpf::{
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use procwatch_common::{
-    wire::{ARGV_MAX, Exec, Kind, Trigger},
-};
+use procwatch_common::wire::{ARGV_MAX, Exec, Kind, Trigger};
 
 use crate::{
     cred, emit, filter, hold,
@@ -47,7 +45,8 @@ pub(crate) fn describe(ctx: &BtfTracePointContext, kind: Kind, task: Task) -> Op
     subject::describe(&raw mut record.header, kind, emit::now_ns(), task, task.uids(), 1);
     record.old_tid = ctx.arg(1);
     // SAFETY: the helper bounds the copy by the buffer and checks the source.
-    if unsafe { bpf_probe_read_kernel_str_bytes(binprm_filename(ctx.arg(2)), &mut record.filename) }.is_err() {
+    if unsafe { bpf_probe_read_kernel_str_bytes(binprm_filename(ctx.arg(2)), &mut record.filename) }.is_err()
+    {
         record.filename[0] = 0;
         emit::count_kernel_read_failed();
     }

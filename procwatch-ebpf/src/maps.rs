@@ -10,7 +10,8 @@ use procwatch_common::{
     growth::Growth,
     place::{MAX_PLACE_RULES, PlaceCell, SettledKey},
     policy::{
-        Control, MAX_FILTER_PIDS, MAX_FILTER_VALUES, MAX_PROCESS_CELLS, MAX_THREAD_RULES, ProcessCell, ThreadCell,
+        Control, MAX_FILTER_PIDS, MAX_FILTER_VALUES, MAX_PROCESS_CELLS, MAX_THREAD_RULES, ProcessCell,
+        ThreadCell,
     },
     stats::Stats,
     wire::{COMM_LEN, Exec},

@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use procwatch_common::{
-    growth::{BURST, Growth, Grown, LEAK, STOP, fell_from},
+    growth::{BURST, Grown, Growth, LEAK, STOP, fell_from},
     policy::{Control, MAX_LEVELS},
     wire::{ALERT_ARGV_MAX, Kind, Level},
 };

@@ -33,6 +33,8 @@ pub struct Replay {
     programs: Programs,
     converter: Converter<OfRecord>,
     account: Account,
+    /// By rule and severity.
+    alerts: BTreeMap<(String, Severity), u64>,
 }
 
 /// What a replay comes to.
@@ -74,7 +76,7 @@ impl Replay {
             cgroups: OfRecord::default(),
         };
         let programs = Programs::new(RuleBook::new(config), config.mode == Mode::Enforce);
-        Self { programs, converter, account: Account::default() }
+        Self { programs, converter, account: Account::default(), alerts: BTreeMap::new() }
     }
 
     /// The alerts, and ends of alerts, that a line leads to.
@@ -107,7 +109,12 @@ impl Replay {
 
     /// What it comes to so far.
     pub fn account(&self) -> Account {
-        Account { unseen: self.programs.unseen(), ..self.account.clone() }
+        let alerts = self.alerts.iter().map(|((rule, severity), count)| Alerts {
+            rule: rule.clone(),
+            severity: *severity,
+            count: *count,
+        });
+        Account { unseen: self.programs.unseen(), alerts: alerts.collect(), ..self.account.clone() }
     }
 
     /// Whether a rule looks at the path of a program, of which the stream has only what exec was given.
@@ -134,15 +141,7 @@ impl Replay {
     fn count(&mut self, record: &Record) {
         match &record.body {
             Body::Alert(alert) => {
-                let same = |it: &&mut Alerts| it.rule == alert.rule && it.severity == alert.severity;
-                match self.account.alerts.iter_mut().find(same) {
-                    Some(alerts) => alerts.count += 1,
-                    None => {
-                        let (rule, severity) = (alert.rule.clone(), alert.severity);
-                        self.account.alerts.push(Alerts { rule, severity, count: 1 });
-                        self.account.alerts.sort_by(|a, b| (&a.rule, a.severity).cmp(&(&b.rule, b.severity)));
-                    }
-                }
+                *self.alerts.entry((alert.rule.clone(), alert.severity)).or_default() += 1;
             }
             Body::Cleared(_) => self.account.cleared += 1,
             _ => {}

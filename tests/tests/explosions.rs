@@ -18,7 +18,10 @@ fn of_process<'a>(records: &'a [Value], kind: &str, pid: u32) -> Vec<&'a Value> 
 }
 
 fn is_cleared(record: &Value, pid: u32, level: u32) -> bool {
-    record["kind"] == "cleared" && record["pid"] == pid && record["bound"] == "level" && record["level"] == level
+    record["kind"] == "cleared"
+        && record["pid"] == pid
+        && record["bound"] == "level"
+        && record["level"] == level
 }
 
 fn assert_alert(alert: &Value, pool: &Pool, level: u64, severity: &str) {

@@ -61,7 +61,8 @@ fn have(pool: &mut Started, threads: u32) {
 #[test]
 fn a_burst_is_told_once_with_its_growth() {
     needs!(Root, Bpf);
-    let (agent, _config) = run("[[threads]]\nlevels = false\nleak = false\nburst = { threads = 60, within = \"1s\" }\n");
+    let (agent, _config) =
+        run("[[threads]]\nlevels = false\nleak = false\nburst = { threads = 60, within = \"1s\" }\n");
     let mut pool = Pool::raw_clone();
     let pid = pool.pid();
     pool.threads(300);
@@ -84,7 +85,8 @@ fn a_burst_is_told_once_with_its_growth() {
 #[test]
 fn a_thread_for_each_request_is_no_burst() {
     needs!(Root, Bpf);
-    let (agent, _config) = run("[[threads]]\nlevels = [400]\nleak = false\nburst = { threads = 50, within = \"10s\" }\n");
+    let (agent, _config) =
+        run("[[threads]]\nlevels = [400]\nleak = false\nburst = { threads = 50, within = \"10s\" }\n");
     let mut server = Pool::pthreads();
     server.threads(60);
     for _ in 0..100 {
@@ -185,14 +187,17 @@ fn the_first_rule_that_fits_holds() {
     for pool in [&mut ignored, &mut low, &mut other, &mut there, &mut ignored_there] {
         have(pool, 320);
     }
-    agent.wait_for("the last alert", |record| is_alert(record, there.pid(), "level") && record["level"] == 300);
+    agent.wait_for("the last alert", |record| {
+        is_alert(record, there.pid(), "level") && record["level"] == 300
+    });
     let records = agent.finish().records;
     assert_eq!(alerts(&records, ignored.pid()), []);
     assert_eq!(alerts(&records, ignored_there.pid()), []);
     assert_eq!(alerts(&records, low.pid()), [("level", 40)]);
     assert_eq!(alerts(&records, other.pid()), [("level", 200)]);
     assert_eq!(alerts(&records, there.pid()), [("level", 85), ("level", 300)]);
-    let rule = |pid: u32| text(&records.iter().find(|it| is_alert(it, pid, "level")).unwrap()["rule"]).to_owned();
+    let rule =
+        |pid: u32| text(&records.iter().find(|it| is_alert(it, pid, "level")).unwrap()["rule"]).to_owned();
     assert_eq!(rule(low.pid()), "threads[3] uid=0 argv=*/pw-low*");
     assert_eq!(rule(other.pid()), "threads[4]");
 }

@@ -20,7 +20,11 @@ fn rule() -> ThreadCell {
 /// Rises by one thread each `step_ns` from the floor on, and tells at which counts it was a burst.
 fn bursts(growth: &mut Growth, counts: impl Iterator<Item = u32>, begin: u64, step_ns: u64) -> Vec<u32> {
     let times = (0..).map(|step| begin + step * step_ns);
-    counts.zip(times).filter(|(count, now)| growth.burst(*count, *now, &rule()).is_some()).map(|it| it.0).collect()
+    counts
+        .zip(times)
+        .filter(|(count, now)| growth.burst(*count, *now, &rule()).is_some())
+        .map(|it| it.0)
+        .collect()
 }
 
 #[test]
