@@ -11,6 +11,7 @@ pub mod cpus;
 pub mod creators;
 pub mod decode;
 pub mod detect;
+pub mod diagnose;
 pub mod duration;
 pub mod event;
 pub mod execute;

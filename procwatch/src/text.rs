@@ -231,6 +231,16 @@ fn hex(digits: &str) -> Option<u32> {
     u32::from_str_radix(digits, 16).ok().filter(|_| good)
 }
 
+/// Escapes, and cuts what is longer than `most` characters, with an ellipsis in its place.
+pub fn escape_cut(bytes: &[u8], most: usize) -> String {
+    let mut shown = escape(bytes).into_owned();
+    if let Some((at, _)) = shown.char_indices().nth(most) {
+        shown.truncate(at);
+        shown.push('…');
+    }
+    shown
+}
+
 /// Printable, and without effect on what stands around it.
 fn is_harmless(c: char) -> bool {
     c != '\\' && !c.is_control() && !is_format(c)
@@ -308,6 +318,13 @@ mod tests {
         assert_eq!(comm("a\\x1bb").unwrap(), Comm::of_name(b"a\x1bb"));
         assert!(comm("sixteen bytes !!").is_ok());
         assert!(comm("seventeen bytes !").unwrap_err().to_string().contains("more than 16"));
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_between_characters() {
+        assert_eq!(escape_cut("äöü".as_bytes(), 3), "äöü");
+        assert_eq!(escape_cut("äöüß".as_bytes(), 3), "äöü…");
+        assert_eq!(escape_cut(b"a\x1b", 3), "a\\x…");
     }
 
     #[test]

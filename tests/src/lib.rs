@@ -14,6 +14,7 @@ mod agent;
 mod bpf;
 pub mod guest;
 pub mod layout;
+mod leaks;
 mod need;
 mod pool;
 mod program;
@@ -29,6 +30,7 @@ use std::{
 pub use self::{
     agent::{Agent, Ended, Refusal, binary, refusal},
     bpf::KernelObjects,
+    leaks::{Expected, Leak},
     need::{Need, has_bpf_lsm, skip_unless},
     pool::Pool,
     program::{Started, compiled, compiled_static, for_everyone, script, start},

@@ -51,7 +51,7 @@ fn compile(name: &str, options: &[&str]) -> PathBuf {
     program
 }
 
-fn is_newer(program: &Path, source: &Path) -> bool {
+pub(crate) fn is_newer(program: &Path, source: &Path) -> bool {
     let time = |path: &Path| -> Option<SystemTime> { fs::metadata(path).ok()?.modified().ok() };
     time(program).is_some_and(|program| Some(program) > time(source))
 }

@@ -1,5 +1,6 @@
 //! What `run` and `watch` are made of: the loop's parts between the rings and the output.
 
+pub mod containing;
 pub mod guard;
 pub mod output;
 pub mod placing;
@@ -40,12 +41,18 @@ pub enum AgentError {
     /// A process that was asked about.
     #[error(transparent)]
     Explain(#[from] crate::explain::ExplainError),
+    /// A process whose threads were asked about.
+    #[error(transparent)]
+    Diagnose(#[from] crate::diagnose::DiagnoseError),
     /// The CPUs of slices.
     #[error(transparent)]
     Layout(#[from] crate::layout::LayoutError),
     /// A recorded stream.
     #[error(transparent)]
     Replay(#[from] crate::replay::read::ReadError),
+    /// The notes of what is contained.
+    #[error(transparent)]
+    Contained(#[from] crate::execute::contain::state::StateError),
     /// The command line.
     #[error("{0}")]
     Usage(String),

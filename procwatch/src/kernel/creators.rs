@@ -14,6 +14,7 @@ use super::KernelError;
 use crate::{
     creators::{CreatorStack, Creators, StackSample},
     event::{BootTime, ProcessKey},
+    inspect,
     text::Comm,
 };
 
@@ -58,6 +59,24 @@ pub fn read(agent: u32, process: ProcessKey) -> Result<Option<Creators>, KernelE
         refused: refusals.get(&name, 0).map_or(0, |cell| cell.refused),
         stacks,
     }))
+}
+
+/// The lasting name of the live process `pid`, when the agent with process id `agent` has seen it above the floor: /proc
+/// tells its start only to a clock tick.
+///
+/// # Errors
+/// When the agent's maps cannot be read.
+pub fn key_of(agent: u32, pid: u32) -> Result<Option<ProcessKey>, KernelError> {
+    let ids = map_ids(agent).map_err(|source| KernelError::Io { what: "the agent's maps", source })?;
+    let is_growth = |data: &MapData| data.info().is_ok_and(|info| info.name_as_str() == Some("GROWTH"));
+    let data = ids.into_iter().filter_map(|id| MapData::from_id(id).ok()).find(is_growth);
+    let Some(data) = data else {
+        return Ok(None);
+    };
+    let growth: HashMap<_, [u64; 2], Growth> = map(Map::HashMap(data), "GROWTH")?;
+    let own = growth.keys().map_while(Result::ok).filter(|key| key[1] == u64::from(pid));
+    let mut keys = own.map(|key| ProcessKey { pid, start: BootTime(key[0]) });
+    Ok(keys.find(|key| inspect::is_alive(*key)))
 }
 
 /// The ids of all maps that a process has open.

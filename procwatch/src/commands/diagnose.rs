@@ -1,0 +1,95 @@
+//! `procwatch diagnose`: which code creates the threads of a process, and which processes have more than is normal.
+
+mod all;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::Args;
+
+use crate::{
+    agent::AgentError,
+    creators::Creators,
+    diagnose::{self, creators_json, human},
+    host,
+    kernel::{KernelError, creators},
+    lock::{AGENT_LOCK, running_agent},
+};
+
+/// Arguments of `procwatch diagnose`.
+#[derive(Debug, Args)]
+pub struct DiagnoseArgs {
+    /// The process that is asked about
+    #[arg(required_unless_present = "all", value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pid: Option<u32>,
+
+    /// List every process that has more threads than its rule calls normal
+    #[arg(long, conflicts_with_all = ["pid", "creators"])]
+    all: bool,
+
+    /// Configuration, for --all; without it /etc/procwatch/procwatch.toml and procwatch.d
+    #[arg(long, value_name = "FILE", requires = "all")]
+    config: Option<PathBuf>,
+
+    /// Where to read what the kernel saw of the creations, as JSON: - for standard input
+    ///
+    /// Without it a running agent's kernel programs are asked.
+    #[arg(long, value_name = "-", value_parser = ["-"])]
+    creators: Option<String>,
+
+    /// Write one JSON object; with --all one a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Looks, and tells. The exit code: 0 for a cause, 1 for none.
+///
+/// # Errors
+/// When it could not be looked, or standard output fails.
+pub fn run(args: &DiagnoseArgs) -> Result<ExitCode, AgentError> {
+    if !host::is_root() {
+        let what =
+            "it reads the memory of other processes and must run as root; use: sudo procwatch diagnose …";
+        return Err(AgentError::Usage(format!("diagnose: {what}")));
+    }
+    let Some(pid) = args.pid else {
+        all::run(args.config.as_deref(), args.json)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let creators = match &args.creators {
+        Some(_) => {
+            let read = creators_json::read(io::stdin().lock());
+            Some(read.map_err(|error| AgentError::Usage(format!("--creators: standard input: {error}")))?)
+        }
+        None => creators_of_running_agent(pid)?,
+    };
+    let diagnosis = diagnose::diagnose(pid, creators.as_ref())?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let written = if args.json {
+        serde_json::to_writer(&mut out, &diagnosis).map_err(io::Error::from).and_then(|()| writeln!(out))
+    } else {
+        human::write(&mut out, &diagnosis)
+    };
+    match written.and_then(|()| out.flush()) {
+        // A reader that has enough is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(AgentError::io("standard output")(error))
+        }
+        _ => Ok(ExitCode::from(u8::from(diagnosis.cause.is_none()))),
+    }
+}
+
+/// What the kernel programs of a running agent saw of a process' creations; `None` without an agent, and for a process
+/// that never rose above the floor.
+fn creators_of_running_agent(pid: u32) -> Result<Option<Creators>, KernelError> {
+    let Some(agent) = running_agent(AGENT_LOCK.as_ref()) else {
+        return Ok(None);
+    };
+    match creators::key_of(agent, pid)? {
+        Some(process) => creators::read(agent, process),
+        None => Ok(None),
+    }
+}
