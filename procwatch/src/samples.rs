@@ -119,6 +119,7 @@ fn kernel() -> Vec<Body> {
             signal: Some(9),
             core: false,
             lived_ns: 1_234_000_000,
+            process_ends: true,
         }),
         Body::ThreadExit(Exit {
             process: thread_ended,
@@ -126,6 +127,7 @@ fn kernel() -> Vec<Body> {
             signal: None,
             core: false,
             lived_ns: 312_000,
+            process_ends: false,
         }),
         Body::Uid(Uid {
             process: Process { uid: 1003, euid: 1003, user: Some("aimgr".into()), ..process() },

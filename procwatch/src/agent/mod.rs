@@ -49,6 +49,9 @@ pub enum AgentError {
     /// The CPUs of slices.
     #[error(transparent)]
     Layout(#[from] crate::layout::LayoutError),
+    /// A recorded stream.
+    #[error(transparent)]
+    Replay(#[from] crate::replay::read::ReadError),
     /// The notes of what is contained.
     #[error(transparent)]
     Contained(#[from] crate::execute::contain::state::StateError),

@@ -205,7 +205,7 @@ impl Reporter {
 }
 
 /// What the rule behind a crossing says.
-fn of_rule(event: &Event, book: &RuleBook) -> AlertExtra {
+pub(crate) fn of_rule(event: &Event, book: &RuleBook) -> AlertExtra {
     let (EventBody::LevelCrossed(change) | EventBody::LevelCleared(change)) = &event.body else {
         return AlertExtra::default();
     };

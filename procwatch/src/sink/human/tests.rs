@@ -39,7 +39,7 @@ fn exec(command: Command) -> Body {
 }
 
 fn exit(code: Option<u8>, signal: Option<u32>, dumped: bool) -> Exit {
-    Exit { process: samples::process(), code, signal, core: dumped, lived_ns: 312_000 }
+    Exit { process: samples::process(), code, signal, core: dumped, lived_ns: 312_000, process_ends: false }
 }
 
 #[test]
