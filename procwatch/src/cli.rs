@@ -3,8 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check::CheckArgs, diagnose::DiagnoseArgs, keep::KeepArgs, layout::LayoutCommand, orphans::OrphansArgs,
-    place::PlaceArgs, run::RunArgs, watch::WatchArgs,
+    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, keep::KeepArgs, layout::LayoutCommand,
+    orphans::OrphansArgs, place::PlaceArgs, recover::RecoverArgs, run::RunArgs, undo::UndoArgs,
+    watch::WatchArgs,
 };
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
@@ -45,6 +46,24 @@ pub enum Command {
     /// Exit code 0: none found, or all terminated; 1: some found, or left; 2: it could not be done, or bad input. What
     /// is doubtful does not count.
     Orphans(OrphansArgs),
+    /// Do one thing to a process by hand: throttle, freeze, cap, stop, terminate, restart, kill
+    ///
+    /// The same actions, and the same protection, as those of rules: pid 1, kernel threads, procwatch, sshd, systemd,
+    /// dbus, display servers, and shells that lead a session with a terminal are never touched. What is done is
+    /// measured and told; throttle, freeze, cap and stop are taken back by `procwatch undo PID`, exactly. What was
+    /// done by hand an agent leaves alone when it ends.
+    ///
+    /// Exit code 0: done, and measured; 1: not done, or not seen to be; 2: bad input, or no such process.
+    Contain(ContainArgs),
+    /// Take back what was done to contain a process, or all of them
+    ///
+    /// Exit code 0: done, or nothing to do; 1: something could not be taken back; 2: bad input, or not root.
+    Undo(UndoArgs),
+    /// Take back what an agent that died has left in force, frozen processes above all
+    ///
+    /// What was done by hand is not touched. Exit code 0: done, or nothing to do; 1: something could not be taken
+    /// back; 2: an agent runs, or not root.
+    Recover(RecoverArgs),
     /// Compare the CPUs of slices with the configuration's [[layout]], or set them
     #[command(subcommand)]
     Layout(LayoutCommand),

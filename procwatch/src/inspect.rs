@@ -2,13 +2,17 @@
 
 use std::{io::Read as _, os::unix::ffi::OsStrExt};
 
-use procfs::process::Process;
+use procfs::{ProcResult, process::Process};
 
 use crate::{
     cgroup::CgroupPath,
-    event::{ProcessKey, Provenance, Subject},
-    text::Text,
+    config::Program,
+    event::{BootTime, ProcessKey, Provenance, Subject},
+    text::{Comm, Text},
 };
+
+/// So much of a command line is read, bytes.
+const MAX_CMDLINE: u64 = 32 << 10;
 
 /// What stands behind a pid now.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,21 +37,21 @@ pub fn identity(subject: &Subject) -> Identity {
     }
 }
 
+/// The real uid of a process; `None` when it is gone.
+pub fn uid(key: ProcessKey) -> Option<u32> {
+    Some(open(key)?.status().ok()?.ruid)
+}
+
+/// When a process started, in the clock ticks of /proc, which rounds down.
+pub fn start_ticks(start: BootTime) -> u64 {
+    let ticks = u128::from(start.0) * u128::from(procfs::ticks_per_second()) / 1_000_000_000;
+    u64::try_from(ticks).unwrap_or(u64::MAX)
+}
+
 /// The executable of a process; `None` when it is gone, or has none.
 pub fn exe(key: ProcessKey) -> Option<Text> {
     let path = open(key)?.exe().ok()?;
     Some(Text::new(path.as_os_str().as_bytes()))
-}
-
-/// The arguments of a process; `None` when it is gone.
-pub fn argv(key: ProcessKey) -> Option<Vec<Text>> {
-    /// More than a rule looks at, bytes.
-    const MOST: u64 = 64 << 10;
-    let mut bytes = Vec::new();
-    let cmdline = open(key)?.open_relative("cmdline").ok()?;
-    cmdline.take(MOST).read_to_end(&mut bytes).ok()?;
-    let args = bytes.split_inclusive(|byte| *byte == 0);
-    Some(args.map(|arg| Text::new(arg.strip_suffix(&[0]).unwrap_or(arg))).collect())
 }
 
 /// Whether the process lives.
@@ -55,9 +59,50 @@ pub fn is_alive(key: ProcessKey) -> bool {
     open(key).is_some()
 }
 
+/// A process as rules on threads look at it; `None` when it is gone.
+pub fn program(key: ProcessKey) -> Option<Program> {
+    program_of(&open(key)?).ok()
+}
+
+/// The same, of whoever bears this pid now.
+///
+/// # Errors
+/// When nobody does, or /proc cannot be read.
+pub fn program_by_pid(pid: i32) -> ProcResult<Program> {
+    program_of(&Process::new(pid)?)
+}
+
+fn program_of(process: &Process) -> ProcResult<Program> {
+    let comm = read(process, "comm")?;
+    let cmdline = read(process, "cmdline")?;
+    let arguments = cmdline.strip_suffix(b"\0").unwrap_or(&cmdline);
+    Ok(Program {
+        uid: process.status()?.ruid,
+        comm: Comm::of_name(comm.strip_suffix(b"\n").unwrap_or(&comm)),
+        exe: process.exe().ok().map(|path| {
+            // An upgrade takes the file away from those that run it; they stay the program that they were.
+            let path = path.as_os_str().as_bytes();
+            Text::new(path.strip_suffix(b" (deleted)").unwrap_or(path))
+        }),
+        // Threads of the kernel and zombies have none.
+        argv: (!cmdline.is_empty()).then(|| arguments.split(|byte| *byte == 0).map(Text::new).collect()),
+        cgroup: cgroup_of(process),
+    })
+}
+
+fn read(process: &Process, name: &str) -> ProcResult<Vec<u8>> {
+    let mut bytes = Vec::new();
+    process.open_relative(name)?.take(MAX_CMDLINE).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The cgroup of a process; `None` when it is gone, or its cgroup has a name that is no text.
 pub fn cgroup(key: ProcessKey) -> Option<CgroupPath> {
-    let all = open(key)?.cgroups().ok()?;
+    cgroup_of(&open(key)?)
+}
+
+fn cgroup_of(process: &Process) -> Option<CgroupPath> {
+    let all = process.cgroups().ok()?;
     let unified = all.into_iter().find(|cgroup| cgroup.hierarchy == 0)?;
     CgroupPath::parse(&unified.pathname).ok()
 }
@@ -88,15 +133,13 @@ fn terminal((major, minor): (i32, i32)) -> Option<Text> {
 fn open(key: ProcessKey) -> Option<Process> {
     let process = Process::new(i32::try_from(key.pid).ok()?).ok()?;
     let started = process.stat().ok()?.starttime;
-    // /proc tells the start in clock ticks, rounded down.
-    let ticks = u128::from(key.start.0) * u128::from(procfs::ticks_per_second()) / 1_000_000_000;
-    (u128::from(started) == ticks).then_some(process)
+    (started == start_ticks(key.start)).then_some(process)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{event::BootTime, samples};
+    use crate::samples;
 
     #[test]
     fn pid_alone_is_no_identity() {
@@ -109,5 +152,17 @@ mod tests {
         let mine = std::fs::read_to_string("/proc/self/cgroup").unwrap();
         let mine = mine.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
         assert_eq!(cgroup(me.key()), CgroupPath::parse(mine).ok());
+    }
+
+    #[test]
+    fn a_program_is_what_runs() {
+        let me = samples::me();
+        let program = program(me.key()).unwrap();
+        assert_eq!((program.uid, program.exe, program.cgroup), (me.uid, exe(me.key()), cgroup(me.key())));
+        let argv: Vec<_> = std::env::args_os().map(|it| Text::new(it.as_bytes())).collect();
+        assert_eq!(program.argv, Some(argv));
+        let later = BootTime(me.start.0 + 1_000_000_000);
+        assert!(super::program(Subject { start: later, ..me }.key()).is_none());
+        assert!(program_by_pid(i32::MAX).is_err());
     }
 }

@@ -7,6 +7,7 @@ use procwatch::{
     agent::AgentError,
     cli::{Cli, Command},
     commands,
+    execute::contain::protect::ProtectList,
 };
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
@@ -37,10 +38,13 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
     match command {
         Command::Watch(args) => in_runtime(commands::watch::run(&args)),
         Command::Run(args) => in_runtime(commands::run::run(&args)),
-        Command::Check(args) => commands::check::run(&args).map_err(AgentError::io("standard output")),
+        Command::Check(args) => commands::check::run(&args),
         Command::Diagnose(args) => commands::diagnose::run(&args),
         Command::Place(args) => commands::place::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Orphans(args) => commands::orphans::run(&args),
+        Command::Contain(args) => commands::contain::run(&args, ProtectList::default()),
+        Command::Undo(args) => commands::undo::run(&args),
+        Command::Recover(args) => commands::recover::run(&args),
         Command::Layout(command) => Ok(commands::layout::run(&command)?),
         Command::Schema => {
             commands::schema::run().map_err(AgentError::io("standard output"))?;

@@ -1,5 +1,6 @@
 //! What leaves the agent: one type, one schema.
 
+mod action;
 mod alert;
 mod place;
 
@@ -8,9 +9,13 @@ use procwatch_common::wire::Trigger;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use self::alert::{Alert, Bound, Cleared, Growth, Refused, Severity};
-pub use self::place::{
-    Action, Decision, Hold, HoldResult, Holds, Mode, Outcome, Placement, Quantiles, Reason, Result, Verdict,
+pub use self::{
+    action::{Act, ActResult, Deed, Occasion, RefusedFor},
+    alert::{Alert, Bound, Cleared, Growth, Refused, Severity},
+    place::{
+        Action, Decision, Hold, HoldResult, Holds, Mode, Outcome, Placement, Quantiles, Reason, Result,
+        Verdict,
+    },
 };
 use crate::text::{Comm, Text};
 
@@ -59,6 +64,8 @@ pub enum Body {
     Hold(Hold),
     /// The account of placement at the agent's end.
     Placement(Placement),
+    /// What was done to contain a process, refused, or would have been done.
+    Action(Act),
     /// Records that the kernel could not deliver.
     Loss(Loss),
     /// The agent's own state.

@@ -9,9 +9,10 @@ use crate::{
     cgroup::Mount,
     event::{BootTime, Provenance, Stray, Subject},
     record::{
-        Action, Alert, Body, Bound, Cgroup, Cleared, Command, Decision, Exec, Exit, Fork, Health,
-        HealthTopic, Hold, HoldResult, Holds, Loss, Mode, Outcome, Placement, Process, Quantiles, Reason,
-        Record, Refused, Result, Ring, SeenAt, Severity, Summary, Thread, Uid, Verdict,
+        Act, ActResult, Action, Alert, Body, Bound, Cgroup, Cleared, Command, Decision, Deed, Exec, Exit,
+        Fork, Health, HealthTopic, Hold, HoldResult, Holds, Loss, Mode, Occasion, Outcome, Placement,
+        Process, Quantiles, Reason, Record, Refused, RefusedFor, Result, Ring, SeenAt, Severity, Summary,
+        Thread, Uid, Verdict,
     },
     text::{Comm, Text},
 };
@@ -99,6 +100,7 @@ pub(crate) fn all() -> Vec<Record> {
     let mut bodies = kernel();
     bodies.extend(alerts());
     bodies.extend(placements());
+    bodies.extend(actions());
     bodies.extend(own());
     bodies.into_iter().map(record).collect()
 }
@@ -217,6 +219,46 @@ fn placements() -> Vec<Body> {
             holds: Holds { results: [(HoldResult::Inside, 1)].into(), held: times(1_900_000) },
         }),
     ]
+}
+
+/// One that was done, one that was refused, and one that was taken back.
+fn actions() -> Vec<Body> {
+    let act = Act {
+        process: Process { threads: 510, ..process() },
+        action: Deed::Throttle,
+        undo: false,
+        limit: Some(50),
+        rule: Some("threads[1] comm=python3".into()),
+        occasion: Occasion::Critical,
+        mode: Mode::Enforce,
+        result: ActResult::Verified,
+        reason: None,
+        threads_before: Some(510),
+        threads_after: Some(512),
+        detail: "cpu.max 50000 100000".into(),
+        cell: Some("/user.slice/user-1000.slice/procwatch-cell-4242-7.scope".into()),
+        took_ns: 41_000_000,
+    };
+    let refused = Act {
+        action: Deed::Kill,
+        limit: None,
+        result: ActResult::Refused,
+        reason: Some(RefusedFor::SessionLeader),
+        threads_before: None,
+        threads_after: None,
+        detail: "it leads session 4242 with a terminal".into(),
+        cell: None,
+        ..act.clone()
+    };
+    let undone = Act {
+        undo: true,
+        limit: None,
+        rule: None,
+        occasion: Occasion::Hand,
+        detail: "back in /user.slice/user-1000.slice/session-2.scope".into(),
+        ..act.clone()
+    };
+    vec![Body::Action(act), Body::Action(refused), Body::Action(undone)]
 }
 
 const fn times(ns: u64) -> Quantiles {

@@ -156,6 +156,16 @@ pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Escapes, and cuts what is longer than `most` characters, with an ellipsis in its place.
+pub fn escape_cut(bytes: &[u8], most: usize) -> String {
+    let mut shown = escape(bytes).into_owned();
+    if let Some((at, _)) = shown.char_indices().nth(most) {
+        shown.truncate(at);
+        shown.push('…');
+    }
+    shown
+}
+
 /// Printable, and without effect on what stands around it.
 fn is_harmless(c: char) -> bool {
     c != '\\' && !c.is_control() && !is_format(c)
@@ -205,6 +215,13 @@ mod tests {
         assert_eq!(escape("x\u{202e}y".as_bytes()), "x\\u{202e}y");
         assert_eq!(escape("x\u{2028}y\u{85}".as_bytes()), "x\\u{2028}y\\u{85}");
         assert_eq!(escape(b"back\\slash\nline\xff"), "back\\\\slash\\nline\\xff");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_between_characters() {
+        assert_eq!(escape_cut("äöü".as_bytes(), 3), "äöü");
+        assert_eq!(escape_cut("äöüß".as_bytes(), 3), "äöü…");
+        assert_eq!(escape_cut(b"a\x1b", 3), "a\\x…");
     }
 
     #[test]

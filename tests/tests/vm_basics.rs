@@ -127,7 +127,7 @@ fn three_hundred_threads_raise_each_level_once() {
     let alerts: Vec<(u64, u64)> = ended
         .records
         .iter()
-        .filter(|record| record["kind"] == "alert" && record["pid"] == pid)
+        .filter(|record| record["kind"] == "alert" && record["pid"] == pid && record["bound"] == "level")
         .map(|alert| (number(&alert["level"]), number(&alert["threads"])))
         .collect();
     assert_eq!(alerts, [(80, 80), (100, 100)]);

@@ -26,6 +26,9 @@ use nix::{
 /// The name that tells a process of this program that it is a load. Short enough for a task's name.
 pub(crate) const NAME: &str = "procwatch-demo";
 
+/// Threads of a process above the floor of procwatch, and below the first level.
+const CROWD: u32 = 60;
+
 /// Room for a thread that does nothing.
 const STACK_BYTES: usize = 64 << 10;
 
@@ -57,6 +60,8 @@ enum Work {
 pub(crate) enum Operation {
     /// Create a thread and join it.
     Thread,
+    /// The same in a process that has so many others that its growth is watched.
+    Crowded,
     /// Fork and wait for the child.
     Fork,
     /// Run /bin/true and wait for it.
@@ -68,6 +73,7 @@ impl Operation {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Thread => "thread",
+            Self::Crowded => "crowded",
             Self::Fork => "fork",
             Self::Exec => "exec",
         }
@@ -100,6 +106,9 @@ fn work(work: &Work) -> Result<()> {
         }
         Work::Stray { uid, children } => stray(uid, children),
         Work::Time { operation, count } => {
+            if operation == Operation::Crowded {
+                (0..CROWD).try_for_each(|_| sleeper())?;
+            }
             repeat(operation, count / 10)?;
             let begun = Instant::now();
             repeat(operation, count)?;
@@ -164,7 +173,7 @@ fn stray(uid: u32, children: usize) -> Result<()> {
 fn repeat(operation: Operation, count: u32) -> Result<()> {
     for _ in 0..count {
         match operation {
-            Operation::Thread => drop(thread::spawn(|| {}).join()),
+            Operation::Thread | Operation::Crowded => drop(thread::spawn(|| {}).join()),
             Operation::Fork => fork_and_wait()?,
             Operation::Exec => {
                 let mut child = Command::new("/bin/true");

@@ -1,5 +1,6 @@
 //! What `run` and `watch` are made of: the loop's parts between the rings and the output.
 
+pub mod containing;
 pub mod guard;
 pub mod output;
 pub mod placing;
@@ -46,6 +47,9 @@ pub enum AgentError {
     /// The CPUs of slices.
     #[error(transparent)]
     Layout(#[from] crate::layout::LayoutError),
+    /// The notes of what is contained.
+    #[error(transparent)]
+    Contained(#[from] crate::execute::contain::state::StateError),
     /// The command line.
     #[error("{0}")]
     Usage(String),

@@ -9,6 +9,7 @@ use crate::{
     inspect,
     kernel::Kernel,
     rulebook::RuleBook,
+    text::Text,
 };
 
 /// Chooses rules.
@@ -91,26 +92,24 @@ impl RuleChooser {
             return Ok(());
         }
         for subject in subjects {
-            let argv = self.book.looks_at_argv().then(|| inspect::argv(subject.key())).flatten();
-            let program = self.program(subject, argv, report);
+            let program = self.program(subject, None, report);
             self.tell(subject, &program, kernel)?;
         }
         Ok(())
     }
 
-    fn program(
-        &self,
-        subject: &Subject,
-        argv: Option<Vec<crate::text::Text>>,
-        report: &mut Reporter,
-    ) -> Program {
+    /// What rules look at. /proc is asked only for what one of them names and the kernel did not tell.
+    fn program(&self, subject: &Subject, argv: Option<Vec<Text>>, report: &mut Reporter) -> Program {
+        let book = &self.book;
+        let is_asked = book.looks_at_exe() || (argv.is_none() && book.looks_at_argv());
+        let asked = is_asked.then(|| inspect::program(subject.key())).flatten();
         let cgroup = report.converter.cgroups.path(subject.cgroup_id);
-        let exe = self.book.looks_at_exe().then(|| inspect::exe(subject.key())).flatten();
+        let (exe, argv_of_proc) = asked.map_or((None, None), |program| (program.exe, program.argv));
         Program {
             uid: subject.uid,
             comm: subject.comm,
             exe,
-            argv,
+            argv: argv.or(argv_of_proc),
             cgroup: cgroup
                 .and_then(|path| CgroupPath::parse(std::str::from_utf8(path.as_bytes()).ok()?).ok()),
         }

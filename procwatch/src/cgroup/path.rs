@@ -2,6 +2,7 @@
 
 use std::{fmt, path::Path};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::text::escape;
@@ -70,6 +71,16 @@ impl CgroupPath {
         Path::new(&self.0)
     }
 
+    /// The path as [`Self::parse`] takes it, raw: for files of ours, never for output.
+    pub fn raw(&self) -> String {
+        format!("/{}", self.0)
+    }
+
+    /// Its own name, raw; `None` for the root.
+    pub fn name(&self) -> Option<&str> {
+        self.0.rsplit('/').next().filter(|name| !name.is_empty())
+    }
+
     /// How many steps below the root it is; 0 for the root.
     pub fn depth(&self) -> u32 {
         if self.0.is_empty() { 0 } else { self.0.split('/').count() as u32 }
@@ -102,6 +113,19 @@ impl CgroupPath {
     /// Whether it is strictly below `other`.
     pub fn is_below(&self, other: &Self) -> bool {
         self != other && self.relative().starts_with(other.relative())
+    }
+}
+
+impl Serialize for CgroupPath {
+    /// Raw, as [`CgroupPath::parse`] takes it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.raw())
+    }
+}
+
+impl<'de> Deserialize<'de> for CgroupPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 
@@ -263,6 +287,9 @@ mod tests {
         assert!(path("/a/b").is_below(&path("/a")) && path("/a").is_below(&CgroupPath::root()));
         assert!(!path("/a").is_below(&path("/a")) && !path("/ab").is_below(&path("/a")));
         assert!(!path("/a").is_below(&path("/a/b")));
+        assert_eq!([path("/").parent(), path("/a").parent()], [None, Some(CgroupPath::root())]);
+        assert_eq!((path("/a/b").parent(), path("/a/b").name()), (Some(path("/a")), Some("b")));
+        assert_eq!((path("/").name(), path("/a/b").raw().as_str()), (None, "/a/b"));
     }
 
     proptest! {

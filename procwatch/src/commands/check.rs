@@ -1,6 +1,9 @@
 //! `procwatch check`: what this machine gives, and whether the configuration is good.
 
 mod config;
+mod explain;
+mod line;
+mod meaning;
 mod table;
 
 use std::{
@@ -13,11 +16,13 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
+    agent::AgentError,
     feature::Feature,
     host::{self, Host},
     kernel,
 };
 use config::ConfigReport;
+use explain::Explanation;
 
 /// Arguments of `procwatch check`.
 #[derive(Debug, Args)]
@@ -25,6 +30,16 @@ pub struct CheckArgs {
     /// Check this file in place of those in /etc/procwatch
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// Tell instead which [[threads]] rule holds for a process, why the rules before it do not, and what it means
+    ///
+    /// A PID is one that runs. Anything else is taken for a command line, e.g. "python3 /opt/x/watch.py".
+    #[arg(long, value_name = "PID|ARGV")]
+    explain: Option<String>,
+
+    /// Whose process the command line would be; without it the caller's
+    #[arg(long, value_name = "NAME", requires = "explain")]
+    user: Option<String>,
 
     /// Write one JSON object
     #[arg(long)]
@@ -80,18 +95,29 @@ impl Report {
 }
 
 /// Looks, and writes what it saw to standard output. The exit code: 0 for all good, 1 for a lost function, 2 for a
-/// machine that procwatch cannot run on or a bad configuration.
+/// machine that procwatch cannot run on or a bad configuration. When a process is to be explained: 0.
 ///
 /// # Errors
-/// When standard output fails. A reader that has enough, such as `head`, is no failure.
-pub fn run(args: &CheckArgs) -> io::Result<ExitCode> {
-    let mut features = host::features();
-    // What concerns the kernel comes before what concerns its set-up.
-    features.splice(1..1, kernel::probe::features());
-    let report = Report::new(Host::here(), features, ConfigReport::make(args.config.as_deref()));
-    match write(&mut io::stdout().lock(), args.json, &report) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(report.verdict.into()),
+/// When standard output fails; a reader that has enough, such as `head`, is no failure. When a process is to be
+/// explained: when it is not there, or the configuration is bad.
+pub fn run(args: &CheckArgs) -> Result<ExitCode, AgentError> {
+    let mut out = io::stdout().lock();
+    let (written, code) = if let Some(asked) = &args.explain {
+        let config = crate::config::load(args.config.as_deref())?;
+        let explanation = Explanation::of(asked, args.user.as_deref(), &config)?;
+        (explanation.write(&mut out, args.json), ExitCode::SUCCESS)
+    } else {
+        let mut features = host::features();
+        // What concerns the kernel comes before what concerns its set-up.
+        features.splice(1..1, kernel::probe::features());
+        let report = Report::new(Host::here(), features, ConfigReport::make(args.config.as_deref()));
+        (write(&mut out, args.json, &report), report.verdict.into())
+    };
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(AgentError::io("standard output")(error))
+        }
+        _ => Ok(code),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Detectors: pure functions of the stream. No clock but the event's, no I/O.
 
 pub mod judge;
+pub mod ladder;
 pub mod place;
 pub mod threads;
 

@@ -1,10 +1,14 @@
 //! A process held by a pidfd, so that what is done to it is done to it and to nobody else.
 
-use std::{io, os::fd::OwnedFd};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, pidfd_open},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
 use crate::{
@@ -38,6 +42,40 @@ impl HeldProcess {
         match inspect::identity(subject) {
             Identity::Same => Ok(Self { fd, key: subject.key(), uid: subject.uid, cgroup: None }),
             other => Err(other),
+        }
+    }
+
+    /// Holds the process of this pid and start, whoever's it is; `None` when it has ended or another one bears its pid.
+    pub fn of_key(key: ProcessKey) -> Option<Self> {
+        let pid = i32::try_from(key.pid).ok().and_then(Pid::from_raw)?;
+        // The descriptor first, as above.
+        let fd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        Some(Self { fd, key, uid: inspect::uid(key)?, cgroup: None })
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// What the kernel says; `ESRCH` when it has ended.
+    pub fn send(&self, signal: Signal) -> io::Result<()> {
+        Ok(pidfd_send_signal(&self.fd, signal)?)
+    }
+
+    /// Waits for its end, at most `limit`. Returns how long that took; `None` when it is still there.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be asked.
+    pub fn ends_within(&self, limit: Duration) -> io::Result<Option<Duration>> {
+        let begun = Instant::now();
+        loop {
+            let left = limit.saturating_sub(begun.elapsed());
+            let timeout =
+                Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) if begun.elapsed() < limit => {}
+                Ok(ready) => return Ok((ready > 0).then(|| begun.elapsed())),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 

@@ -4,6 +4,7 @@ pub mod affinity;
 pub mod backend;
 pub mod cgroupfs;
 pub mod choose;
+pub mod contain;
 pub mod held;
 mod keeper;
 mod leaves;

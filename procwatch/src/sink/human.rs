@@ -1,5 +1,6 @@
 //! One aligned line a record, for people. Columns line up for ordinary values and grow for extraordinary ones.
 
+mod action;
 mod alert;
 mod detail;
 pub(crate) mod line;
@@ -15,7 +16,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use self::line::Line;
 use super::Sink;
 use crate::{
-    record::{Body, Process, Record},
+    record::{Act, Body, Process, Record},
     text::Text,
     users::UserNames,
 };
@@ -104,6 +105,13 @@ impl<W: Write> Sink for Human<W> {
     }
 }
 
+/// What is particular to an action, in one line: for those who tell of nothing else.
+pub(crate) fn action_line(act: &Act, columns: usize) -> String {
+    let mut line = Line::new(columns, false);
+    action::add_act(act, &mut line);
+    String::from_utf8_lossy(line.as_bytes()).into_owned()
+}
+
 /// The name of a record's kind, the same as in JSON.
 const fn kind(body: &Body) -> &'static str {
     match body {
@@ -121,6 +129,7 @@ const fn kind(body: &Body) -> &'static str {
         Body::Outcome(_) => "outcome",
         Body::Hold(_) => "hold",
         Body::Placement(_) => "placement",
+        Body::Action(_) => "action",
         Body::Loss(_) => "loss",
         Body::Health(_) => "health",
         Body::Summary(_) => "summary",
@@ -142,6 +151,7 @@ const fn process(body: &Body) -> Option<&Process> {
         Body::Decision(decision) => &decision.process,
         Body::Outcome(outcome) => &outcome.process,
         Body::Hold(hold) => &hold.process,
+        Body::Action(act) => &act.process,
         Body::Placement(_) | Body::Loss(_) | Body::Health(_) | Body::Summary(_) => return None,
     })
 }

@@ -18,6 +18,8 @@ use super::{
 const CALL: Duration = Duration::from_secs(5);
 /// How long a unit may take to start or to stop, all in all.
 const JOB: Duration = Duration::from_secs(15);
+/// How long a service may take to stop, which it may do for 90 s, and to start again.
+const RESTART: Duration = Duration::from_secs(120);
 /// How long a daemon-reload may take: all unit files are read again and all generators run.
 const RELOAD: Duration = Duration::from_secs(90);
 
@@ -51,6 +53,7 @@ impl Manager {
         let auxiliary: &[(&str, Vec<Property<'_>>)] = &[];
         self.job(
             Order { unit, verb: "start it" },
+            JOB,
             "StartTransientUnit",
             &(unit, "fail", properties, auxiliary),
         )
@@ -61,7 +64,7 @@ impl Manager {
     /// # Errors
     /// [`BusError`]; among others `NoSuchUnit`.
     pub fn start(&self, unit: &str) -> Result<(), BusError> {
-        self.job(Order { unit, verb: "start it" }, "StartUnit", &(unit, "replace"))
+        self.job(Order { unit, verb: "start it" }, JOB, "StartUnit", &(unit, "replace"))
     }
 
     /// Stops a unit and waits until that is done: at most 15 s. One that is not there is stopped already.
@@ -69,10 +72,18 @@ impl Manager {
     /// # Errors
     /// [`BusError`].
     pub fn stop(&self, unit: &str) -> Result<(), BusError> {
-        match self.job(Order { unit, verb: "stop it" }, "StopUnit", &(unit, "replace")) {
+        match self.job(Order { unit, verb: "stop it" }, JOB, "StopUnit", &(unit, "replace")) {
             Err(error) if error.is("NoSuchUnit") => Ok(()),
             other => other,
         }
+    }
+
+    /// Stops a unit and starts it again, and waits until that is done: at most two minutes.
+    ///
+    /// # Errors
+    /// [`BusError`].
+    pub fn restart(&self, unit: &str) -> Result<(), BusError> {
+        self.job(Order { unit, verb: "restart it" }, RESTART, "RestartUnit", &(unit, "replace"))
     }
 
     /// Forgets that a unit has failed, so that it can be made anew. One that is not there, or has not failed, is well.
@@ -185,12 +196,12 @@ impl Manager {
         })
     }
 
-    /// Gives an order that becomes a job, and waits for the job's end.
-    fn job<B>(&self, order: Order<'_>, method: &str, words: &B) -> Result<(), BusError>
+    /// Gives an order that becomes a job, and waits for the job's end, at most `limit`.
+    fn job<B>(&self, order: Order<'_>, limit: Duration, method: &str, words: &B) -> Result<(), BusError>
     where
         B: serde::Serialize + DynamicType + Sync,
     {
-        let end = self.bus.wait(order, JOB, async {
+        let end = self.bus.wait(order, limit, async {
             let failed = |error: zbus::Error| order.failed(&error);
             let bus = self.bus.connection();
             let watch = JobWatch::begin(bus, order.unit).await.map_err(failed)?;

@@ -26,8 +26,10 @@ pub(super) struct ConfigReport {
     pub(super) files: Vec<String>,
     /// `observe` or `enforce`; absent when the files are bad.
     pub(super) mode: Option<&'static str>,
-    /// Thread counts that raise an alert.
+    /// Thread counts that raise an alert where no rule says otherwise.
     pub(super) levels: Vec<u32>,
+    /// Its rules on threads in words, escaped, without the built-in one.
+    pub(super) threads: Vec<String>,
     /// Its placement rules.
     pub(super) rules: Vec<RuleReport>,
     /// What is wrong with the files, a line each.
@@ -79,6 +81,12 @@ impl ConfigReport {
                 Mode::Enforce => "enforce",
             }),
             levels: config.default_levels().to_vec(),
+            threads: config
+                .threads
+                .iter()
+                .filter(|rule| rule.location.is_some())
+                .map(|rule| rule.described.clone())
+                .collect(),
             rules: config.place.iter().map(|rule| RuleReport::new(rule, mount)).collect(),
             problems: Vec::new(),
         }

@@ -42,7 +42,9 @@ fn config(out: &mut impl Write, config: &ConfigReport) -> io::Result<()> {
     }
     match (&config.mode, config.count_bad()) {
         (Some(mode), 0) => {
-            writeln!(out, "configuration: ok, {}, mode {mode}", counted(config.rules.len(), "place rule"))
+            let place = counted(config.rules.len(), "place rule");
+            let threads = counted(config.threads.len(), "thread rule");
+            writeln!(out, "configuration: ok, {place}, {threads}, mode {mode}")
         }
         (_, bad) => writeln!(out, "configuration: {}", counted(bad, "problem")),
     }

@@ -41,12 +41,47 @@ fn the_shipped_example_is_good_and_observes() {
     let text = include_str!("../../../examples/aimgr.toml");
     let layer = parse(text).unwrap();
     assert_eq!(layer.mode, Some(Mode::Observe));
-    assert_eq!(layer.threads.last().unwrap().levels, [80, 100, 500, 1000]);
+    let rules: Vec<&str> = layer.threads.iter().map(|rule| &*rule.described).collect();
+    assert_eq!(
+        rules,
+        [
+            "threads[1] exe=*/bin/cargo|*/bin/rustc|*/libexec/gcc/*",
+            "threads[2] argv=\"*python* *watch*.py*\"|\"*python* *responder*.py*\"",
+            "threads[3]",
+        ]
+    );
+    let built_in = ThreadRule::built_in();
+    let last = layer.threads.last().unwrap();
+    assert_eq!((&last.levels, last.burst, last.leak), (&built_in.levels, built_in.burst, built_in.leak));
     let [rule] = &layer.place[..] else { panic!("{:?}", layer.place) };
     assert_eq!((rule.owner, &*rule.described), (Owner::Uid(1003), "place[1] user=aimgr"));
     assert_eq!(rule.slice.path().to_string(), "/user.slice/user-1003.slice");
     let cpus = layer.layout.iter().map(|rule| format!("{} {}", rule.slice, rule.cpus)).collect::<Vec<_>>();
     assert_eq!(cpus, ["system.slice 0-1", "user-1000.slice 2-3", "user-1003.slice 4-19"]);
+}
+
+#[test]
+fn what_the_shipped_example_keeps_for_later_is_good_too() {
+    let text = include_str!("../../../examples/aimgr.toml");
+    let is_kept = |line: &&str| {
+        line.starts_with("# [")
+            || line.strip_prefix("# ").is_some_and(|line| {
+                line.split_once(" = ").is_some_and(|(key, _)| !key.contains([' ', '.', ',']))
+            })
+    };
+    let lines = text.lines().map(|line| if is_kept(&line) { &line[2..] } else { line });
+    let layer = parse(&lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let capped = &layer.threads[2];
+    assert_eq!(
+        (&*capped.described, capped.cap, capped.stop_at),
+        ("threads[3] user=aimgr exe=/usr/bin/python3*", Some(400), Some(300))
+    );
+    let laddered = &layer.threads[3];
+    assert_eq!(
+        (&*laddered.described, laddered.actions.critical.len()),
+        ("threads[4] unit=healthd.service", 3)
+    );
+    assert_eq!((layer.threads.len(), layer.favordynmods), (5, Some(true)));
 }
 
 #[test]

@@ -7,11 +7,11 @@ use procwatch_common::wire::COMM_LEN;
 use super::super::{Match, Program, ThreadRule, names::fits};
 use crate::{
     cgroup::CgroupPath,
-    text::{Comm, Text, escape},
+    text::{Comm, Text, escape_cut},
 };
 
 /// Most characters of a command line that are shown.
-const MOST_SHOWN: usize = 120;
+const MOST_SHOWN: usize = 60;
 
 /// The place of the first rule that fits. The last of `rules` is taken to fit.
 pub fn choose(rules: &[ThreadRule], program: &Program) -> usize {
@@ -96,11 +96,7 @@ impl fmt::Display for Mismatch {
             Self::Uid(uid) => write!(f, "uid is {uid}"),
             Self::Comm(comm) => write!(f, "comm is {comm}"),
             Self::Exe(Some(exe)) => write!(f, "exe is {exe}"),
-            Self::Argv(Some(argv)) => {
-                let shown = escape(argv.as_bytes());
-                let cut = shown.char_indices().nth(MOST_SHOWN).map(|(at, _)| &shown[..at]);
-                write!(f, "argv is {}{}", cut.unwrap_or(&shown), if cut.is_some() { "…" } else { "" })
-            }
+            Self::Argv(Some(argv)) => write!(f, "argv is {}", escape_cut(argv.as_bytes(), MOST_SHOWN)),
             Self::Cgroup(Some(cgroup)) => write!(f, "cgroup is {cgroup}"),
             Self::Unit(Some(cgroup)) => write!(f, "no such unit in {cgroup}"),
             Self::Exe(None) | Self::Argv(None) => write!(f, "{} is not known", self.key()),

@@ -1,10 +1,13 @@
 //! The rules of several files together.
 
+use glob::Pattern;
+
 use super::{
-    super::{Problem, Protect, ThreadRule},
+    super::{Match, Problem, Protect, ThreadRule, names::fits},
     MAX_THREAD_RULES,
     contradiction::containments,
 };
+use crate::text::escape;
 
 /// Lays the rules of a file over those of the files before it: after them, but before the catch-all, which one of the
 /// file replaces. What is wrong: too many.
@@ -25,17 +28,25 @@ pub(in super::super) fn add(rules: &mut Vec<ThreadRule>, mut later: Vec<ThreadRu
     excess
 }
 
-/// Rules that do something to a process that is protected by name.
+/// Rules that do something to processes that are protected, by a name, or by a path or a pattern below one.
 pub(in super::super) fn against_protection(rules: &[ThreadRule], protect: &Protect) -> Vec<Problem> {
     let mut problems = Vec::new();
     for rule in rules {
-        let protected = rule.matches.comms.iter().find(|comm| protect.has_comm(comm.as_bytes()));
         let done = containments(rule).into_iter().next();
-        if let (Some(comm), Some((path, action)), Some(at)) = (protected, done, rule.location.clone()) {
+        if let (Some(victim), Some((path, action)), Some(at)) =
+            (protected(&rule.matches, protect), done, rule.location.clone())
+        {
             let what =
-                format!("{action} would hit {comm}, which is in protect; take it out of one of the two");
+                format!("{action} would hit {victim}, which is in protect; take it out of one of the two");
             problems.push(Problem { at, field: format!("{}.{path}", rule.name()), what });
         }
     }
     problems
+}
+
+/// What both name, escaped.
+fn protected(matches: &Match, protect: &Protect) -> Option<String> {
+    let comm = matches.comms.iter().find(|comm| protect.has_comm(comm.as_bytes()));
+    let exe = matches.exes.iter().map(Pattern::as_str).find(|exe| fits(&protect.exes, exe.as_bytes()));
+    comm.map(ToString::to_string).or_else(|| exe.map(|exe| escape(exe.as_bytes()).into_owned()))
 }

@@ -172,3 +172,6 @@ fn read_rule(reader: &mut Reader<'_>, entry: &Entry<'_, '_>, accounts: &dyn Acco
     }
     rule
 }
+
+#[cfg(test)]
+mod tests;

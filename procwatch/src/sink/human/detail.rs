@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use super::{alert, line::Line, place};
+use super::{action, alert, line::Line, place};
 use crate::{
     record::{
         Ancestor, Body, Cgroup, Command, Exec, Exit, Fork, HealthTopic, Loss, Ring, SeenAt, Summary, Uid,
@@ -27,6 +27,7 @@ pub(super) fn add(body: &Body, users: &mut UserNames, line: &mut Line) {
         Body::Outcome(outcome) => place::add_outcome(outcome, line),
         Body::Hold(hold) => place::add_hold(hold, line),
         Body::Placement(account) => place::add_account(account, line),
+        Body::Action(act) => action::add_act(act, line),
         Body::Loss(loss) => add_loss(loss, line),
         Body::Health(health) => {
             line.add(format_args!("{}: ", topic(health.topic)));

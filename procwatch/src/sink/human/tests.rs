@@ -77,6 +77,14 @@ moved, verified, outside 1.25ms, 0 still outside  \
 15:04:05.123456 placement   1 sessions, 1 moved; 1 strays seen, 0 born outside; \
 outside p50 1.25ms p99 1.25ms max 1.25ms; 1 held, inside; held p50 1.90ms p99 1.90ms max 1.90ms; \
 already-inside 7; refused 1: EBUSY
+15:04:05.123456 action         4242    4242     100 alice    python3         \
+throttle to 50% of a CPU: verified, cpu.max 50000 100000, 510→512 threads, took 41.0ms · \
+critical of threads[1] comm=python3 · /user.slice/user-1000.slice/procwatch-cell-4242-7.scope
+15:04:05.123456 action         4242    4242     100 alice    python3         \
+kill: refused (session-leader), it leads session 4242 with a terminal · critical of threads[1] comm=python3
+15:04:05.123456 action         4242    4242     100 alice    python3         \
+undo throttle: verified, back in /user.slice/user-1000.slice/session-2.scope, 510→512 threads, took 41.0ms · hand · \
+/user.slice/user-1000.slice/procwatch-cell-4242-7.scope
 15:04:05.123456 loss        stream ring, CPU 3: 120 events lost, 200 so far; enlarge it with --ring-bytes or filter
 15:04:05.123456 health      armed: 9 programs attached
 15:04:05.123456 summary     1234 events in 10.0s (123/s), 0 lost

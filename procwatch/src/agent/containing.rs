@@ -1,0 +1,371 @@
+//! Containment beside the agent's loop: orders are judged at once, and carried out on threads of their own, because a
+//! process may take its time to end and a service to restart.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    fmt::Write as _,
+    future::pending,
+    time::Duration,
+};
+
+use tokio::{task::JoinSet, time::timeout};
+
+use crate::{
+    config::{Actions, Step, ThreadRule},
+    detect::ladder::{Due, Way},
+    event::ProcessKey,
+    execute::contain::{
+        Done, Order, Undone, Warden, Which, protect::forbidden, state::StateError, target::Target,
+    },
+    record::{Act, ActResult, Deed, Mode, Occasion, Process, RefusedFor},
+};
+
+/// Orders that are carried out at a time.
+const AT_A_TIME: usize = 16;
+/// Orders that may wait.
+const MAX_WAITING: usize = 4096;
+/// How long the end of the agent waits for what is under way.
+const LAST_ORDERS: Duration = Duration::from_secs(12);
+
+/// A step of a ladder that is due, and all that is known about it.
+#[derive(Clone, Debug)]
+pub struct Ask<'a> {
+    /// The step.
+    pub due: Due,
+    /// What it is.
+    pub order: Order,
+    /// The process part of the record.
+    pub process: Process,
+    /// Its rule.
+    pub rule: &'a ThreadRule,
+    /// Whether decisions are carried out.
+    pub mode: Mode,
+}
+
+/// Work for a thread.
+#[derive(Debug)]
+enum Job {
+    /// An order that was found good.
+    Order { order: Order, target: Box<Target>, process: Box<Process>, rule: String, occasion: Occasion },
+    /// The end of a process to which something was done.
+    Ended(ProcessKey),
+}
+
+/// Judges orders, has them carried out, and hands back what came of them.
+#[derive(Debug)]
+pub struct Container {
+    warden: Warden,
+    running: JoinSet<Vec<Act>>,
+    waiting: VecDeque<Job>,
+    /// To these something was done that lasts.
+    held: HashSet<ProcessKey>,
+    counts: BTreeMap<(Deed, ActResult), u64>,
+}
+
+impl Container {
+    /// Nobody is contained by it yet.
+    pub fn new(warden: Warden) -> Self {
+        Self {
+            warden,
+            running: JoinSet::new(),
+            waiting: VecDeque::new(),
+            held: HashSet::new(),
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the step may be done: the process, held, if so.
+    ///
+    /// # Errors
+    /// The record of why not: a refusal, a process that has ended, or the mode `observe`.
+    pub fn judge(&mut self, ask: &Ask<'_>) -> Result<Target, Box<Act>> {
+        let target = self.target(ask).map_err(|done| {
+            let rule = Some(ask.rule.described.clone());
+            let occasion = ask.due.alarm.way.into();
+            Box::new(done.act(ask.order, ask.process.clone(), rule, occasion, ask.mode))
+        });
+        if let Err(act) = &target {
+            self.count(act);
+        }
+        target
+    }
+
+    /// Does a step, if it may be done. Returns the record at once where it may not; else it comes from [`Self::done`].
+    /// Must be called within a tokio runtime.
+    pub fn act(&mut self, ask: Ask<'_>) -> Option<Act> {
+        let target = match self.judge(&ask) {
+            Ok(target) => target,
+            Err(act) => return Some(*act),
+        };
+        let rule = ask.rule.described.clone();
+        let occasion = ask.due.alarm.way.into();
+        if self.waiting.len() >= MAX_WAITING {
+            let refused = Done::refused(RefusedFor::Overload, format!("{MAX_WAITING} actions wait already"));
+            let act = refused.act(ask.order, ask.process, Some(rule), occasion, ask.mode);
+            self.count(&act);
+            return Some(act);
+        }
+        self.order(ask.order, target, ask.process, rule, occasion);
+        None
+    }
+
+    /// Has an order carried out that was judged already. Must be called within a tokio runtime.
+    pub fn order(
+        &mut self,
+        order: Order,
+        target: Target,
+        process: Process,
+        rule: String,
+        occasion: Occasion,
+    ) {
+        self.held.insert(target.key());
+        let (target, process) = (Box::new(target), Box::new(process));
+        self.waiting.push_back(Job::Order { order, target, process, rule, occasion });
+        self.start();
+    }
+
+    /// A process has ended. Limits of its service, and what it left in its cell, are released. Cheap for a process to which
+    /// nothing was done. Must be called within a tokio runtime.
+    pub fn ended(&mut self, key: ProcessKey) {
+        if self.held.remove(&key) {
+            self.waiting.push_back(Job::Ended(key));
+            self.start();
+        }
+    }
+
+    /// Waits until something that was under way is done; for ever when nothing is. Cancel safe.
+    pub async fn done(&mut self) -> Vec<Act> {
+        loop {
+            match self.running.join_next().await {
+                Some(Ok(acts)) => {
+                    self.start();
+                    acts.iter().for_each(|act| self.count(act));
+                    return acts;
+                }
+                Some(Err(error)) => {
+                    tracing::error!("an action ended before its time: {error}");
+                    self.start();
+                }
+                None => pending().await,
+            }
+        }
+    }
+
+    /// The end of the agent: waits a little for what is under way, and takes back what the agent did to processes.
+    ///
+    /// # Errors
+    /// When the notes of what is contained cannot be read or written.
+    pub async fn stop(mut self) -> Result<Undone, StateError> {
+        self.waiting.clear();
+        let mut acts = Vec::new();
+        let last = async {
+            while let Some(done) = self.running.join_next().await {
+                acts.extend(done.unwrap_or_default());
+            }
+        };
+        if timeout(LAST_ORDERS, last).await.is_err() {
+            tracing::warn!("{} actions are still under way", self.running.len());
+        }
+        let warden = self.warden.clone();
+        let undo = tokio::task::spawn_blocking(move || warden.undo(Which::Agents, Occasion::AgentEnd));
+        let mut undone = undo.await.unwrap_or_else(|error| {
+            Ok(Undone { acts: Vec::new(), complaint: Some(format!("nothing was taken back: {error}")) })
+        })?;
+        acts.append(&mut undone.acts);
+        Ok(Undone { acts, ..undone })
+    }
+
+    /// What was done so far, and what would have been, counted: `throttle verified 2, kill would 1`. Empty for nothing.
+    pub fn account(&self) -> String {
+        let mut account = String::new();
+        for ((deed, result), count) in &self.counts {
+            let separator = if account.is_empty() { "" } else { ", " };
+            // A string takes everything.
+            let _ = write!(account, "{separator}{} {} {count}", deed.name(), result.name());
+        }
+        account
+    }
+
+    fn target(&self, ask: &Ask<'_>) -> Result<Target, Done> {
+        let alarm = ask.due.alarm;
+        let steps: Vec<_> = steps(&ask.rule.actions, alarm.way).iter().map(|step| step.action).collect();
+        if let Some(reason) = forbidden(ask.rule, &steps, ask.due.action) {
+            return Err(Done::refused(reason, ""));
+        }
+        let Some(target) = Target::of_key(alarm.key) else {
+            return Err(match Target::of_pid(alarm.key.pid) {
+                Some(other) => Done::refused(
+                    RefusedFor::OtherProcess,
+                    format!("its pid is that of {} now", other.facts().comm),
+                ),
+                None => Done::gone(),
+            });
+        };
+        match (self.warden.refusal(&target), ask.mode) {
+            (Some(refused), _) => Err(refused),
+            (None, Mode::Observe) => Err(Done::would()),
+            (None, Mode::Enforce) => Ok(target),
+        }
+    }
+
+    /// Gives waiting jobs to threads, as many as may run.
+    fn start(&mut self) {
+        while self.running.len() < AT_A_TIME {
+            let Some(job) = self.waiting.pop_front() else { return };
+            let warden = self.warden.clone();
+            self.running.spawn_blocking(move || job.run(&warden));
+        }
+    }
+
+    fn count(&mut self, act: &Act) {
+        if !act.undo {
+            *self.counts.entry((act.action, act.result)).or_default() += 1;
+        }
+    }
+}
+
+impl Job {
+    fn run(self, warden: &Warden) -> Vec<Act> {
+        match self {
+            Self::Order { order, target, process, rule, occasion } => {
+                let done = warden.perform(order, &target, false);
+                vec![done.act(order, *process, Some(rule), occasion, Mode::Enforce)]
+            }
+            Self::Ended(key) => match warden.undo(Which::Ended(key), Occasion::ProcessEnd) {
+                Ok(undone) => undone.acts,
+                Err(error) => {
+                    tracing::error!("{error}");
+                    Vec::new()
+                }
+            },
+        }
+    }
+}
+
+/// The ladder that belongs to an alert.
+pub fn steps(actions: &Actions, way: Way) -> &[Step] {
+    match way {
+        Way::Level(severity) => actions.of_level(severity),
+        Way::Burst => &actions.burst,
+        Way::Leak => &actions.leak,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+    use crate::{
+        config::{Containment, Location, Match, OnMissing},
+        detect::ladder::Alarm,
+        event::BootTime,
+        execute::contain::protect::ProtectList,
+        record::Severity,
+        samples,
+        text::Text,
+    };
+
+    fn rule() -> ThreadRule {
+        let kill = Step { action: Containment::Kill, after: Duration::ZERO };
+        ThreadRule {
+            matches: Match { comms: vec![Text::from("sleep")], ..Match::default() },
+            ignore: false,
+            normal: None,
+            levels: vec![80],
+            burst: None,
+            leak: None,
+            cap: None,
+            stop_at: None,
+            on_missing: OnMissing::default(),
+            protect: false,
+            actions: Actions { burst: vec![kill], ..Actions::default() },
+            described: "threads[1] comm=sleep".to_owned(),
+            location: Some(Location::of_file("t.toml".as_ref())),
+        }
+    }
+
+    struct Scene {
+        folder: tempfile::TempDir,
+        child: Child,
+        rule: ThreadRule,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let child = Command::new("sleep").arg("60").spawn().unwrap();
+            Self { folder: tempfile::tempdir().unwrap(), child, rule: rule() }
+        }
+
+        fn container(&self) -> Container {
+            let mount = samples::mount(self.folder.path());
+            let warden = Warden::new(&mount, ProtectList::default());
+            Container::new(warden.with_file(self.folder.path().join("contained.json")))
+        }
+
+        fn key(&self) -> ProcessKey {
+            Target::of_pid(self.child.id()).unwrap().key()
+        }
+
+        fn ask(&self, key: ProcessKey, way: Way, mode: Mode) -> Ask<'_> {
+            let alarm = Alarm { key, rule: 0, way, time: BootTime(0), threads: 99 };
+            let due = Due { alarm, action: Containment::Kill };
+            Ask { due, order: Order::Kill, process: samples::process(), rule: &self.rule, mode }
+        }
+    }
+
+    impl Drop for Scene {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            self.child.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_done_is_told_at_once() {
+        let mut scene = Scene::new();
+        let mut container = scene.container();
+        let mut told = |ask: Ask<'_>| {
+            let act = container.act(ask).unwrap();
+            (act.result, act.reason, act.occasion)
+        };
+        let key = scene.key();
+        let notice = Way::Level(Severity::Notice);
+        let would = (ActResult::Would, None, Occasion::Burst);
+        assert_eq!(told(scene.ask(key, Way::Burst, Mode::Observe)), would);
+        let not_named = (ActResult::Refused, Some(RefusedFor::NotNamed), Occasion::Notice);
+        assert_eq!(told(scene.ask(key, notice, Mode::Enforce)), not_named);
+        let other = ProcessKey { start: BootTime(key.start.0 + 1_000_000_000), ..key };
+        let reused = (ActResult::Refused, Some(RefusedFor::OtherProcess), Occasion::Burst);
+        assert_eq!(told(scene.ask(other, Way::Burst, Mode::Enforce)), reused);
+        let nobody = ProcessKey { pid: u32::MAX >> 1, ..key };
+        assert_eq!(told(scene.ask(nobody, Way::Burst, Mode::Enforce)).0, ActResult::Gone);
+        let first = Target::of_pid(1).unwrap().key();
+        let protected = (ActResult::Refused, Some(RefusedFor::FirstProcess), Occasion::Burst);
+        assert_eq!(told(scene.ask(first, Way::Burst, Mode::Enforce)), protected);
+        assert_eq!(told(scene.ask(first, Way::Burst, Mode::Observe)), protected);
+        scene.rule.location = None;
+        let built_in = (ActResult::Refused, Some(RefusedFor::CatchAll), Occasion::Burst);
+        assert_eq!(told(scene.ask(key, Way::Burst, Mode::Enforce)), built_in);
+        assert!(scene.child.try_wait().unwrap().is_none());
+        assert_eq!(container.account(), "kill gone 1, kill refused 5, kill would 1");
+    }
+
+    #[test]
+    fn what_may_be_done_is_done_beside_the_loop() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let scene = Scene::new();
+        runtime.block_on(async {
+            let mut container = scene.container();
+            assert!(container.act(scene.ask(scene.key(), Way::Burst, Mode::Enforce)).is_none());
+            let acts = container.done().await;
+            let [act] = &acts[..] else { panic!("{acts:?}") };
+            assert_eq!((act.action, act.result), (Deed::Kill, ActResult::Verified), "{act:?}");
+            assert_eq!((act.threads_before, act.threads_after), (Some(1), Some(0)));
+            assert_eq!(act.rule.as_deref(), Some("threads[1] comm=sleep"));
+            assert!(timeout(Duration::from_millis(20), container.done()).await.is_err(), "nothing is left");
+            assert_eq!(container.account(), "kill verified 1");
+            assert!(container.stop().await.unwrap().acts.is_empty());
+        });
+    }
+}
