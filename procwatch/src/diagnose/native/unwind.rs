@@ -114,12 +114,7 @@ impl<'a> Unwinder<'a> {
             debug_frame: debug,
             ..ExplicitModuleSectionInfo::default()
         };
-        self.tables.add_module(Module::new(
-            mapping.path.clone(),
-            mapping.start..mapping.end,
-            bias,
-            sections,
-        ));
+        self.tables.add_module(Module::new(mapping.path.clone(), mapping.start..mapping.end, bias, sections));
         // Rules that were made up without the table.
         self.cache = CacheX86_64::new();
     }
