@@ -68,7 +68,9 @@ pub(super) fn answer(pid: u32, mappings: &[Mapping], creators: &Creators, deadli
     let mut names = symbols::names(pid, addresses, mappings, NAMES_LIMIT);
     for (address, frames) in &mut names {
         let build_id = unwinder.build_id(*address);
-        frames.iter_mut().for_each(|frame| frame.build_id.clone_from(&build_id));
+        for frame in frames {
+            frame.build_id.clone_from(&build_id);
+        }
     }
     let total = creators.stacks.iter().map(|stack| stack.count).sum();
     native.tell(merged, &names, total);
