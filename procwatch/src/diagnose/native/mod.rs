@@ -59,7 +59,7 @@ pub(super) fn answer(pid: u32, mappings: &[Mapping], creators: &Creators, deadli
             unwound.entry(sample.stack_hash).or_default().push(unwinder.unwind(sample, deadline));
         }
     }
-    let mut merged = merge::merge(&creators.stacks, &unwound);
+    let mut merged = merge::merge(&creators.stacks, &unwound, |address| is_code(mappings, address));
     if merged.len() > MAX_STACKS {
         native.cut.push(format!("{MAX_STACKS} of {} stacks were named", merged.len()));
         merged.truncate(MAX_STACKS);
@@ -141,6 +141,10 @@ impl Native {
             evidence: vec![format!("calls {}{called}", calls.unwrap_or_else(|| "clone".to_owned()))],
         });
     }
+}
+
+fn is_code(mappings: &[Mapping], address: u64) -> bool {
+    mappings.iter().any(|it| it.is_executable && (it.start..it.end).contains(&address))
 }
 
 fn put_together(groups: Vec<CreatorGroup>, total: u64) -> Vec<CreatorGroup> {

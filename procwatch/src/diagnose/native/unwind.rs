@@ -68,10 +68,7 @@ impl<'a> Unwinder<'a> {
             addresses.push(frame.address_for_lookup());
         }
         // What leads to no code was read from what is no return address.
-        let code = |address: &u64| {
-            self.mappings.iter().any(|it| it.is_executable && (it.start..it.end).contains(address))
-        };
-        let good = addresses.iter().take_while(|address| code(address)).count();
+        let good = addresses.iter().take_while(|address| super::is_code(self.mappings, **address)).count();
         addresses.truncate(good);
         addresses
     }
