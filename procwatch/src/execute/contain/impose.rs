@@ -1,10 +1,8 @@
 //! Limits of a cell: imposed, never loosened, and taken back as they were.
 
-use std::fs;
-
 use super::{
     cell::{Cell, CellKind},
-    hands::{Hands, said},
+    hands::Hands,
     limit::Limit,
     state::{Effect, Entry},
     work::{Measured, Work},
@@ -70,7 +68,7 @@ fn prepare(
         work.keep(entry).map_err(|measured| measured.detail)?;
     }
     let leaves_file = match (cell.kind, &cell.unit) {
-        (CellKind::Unit, Some(unit)) => !Hands::drop_in(unit, limit).exists(),
+        (CellKind::Unit, Some(unit)) => !Hands::drop_ins(unit, limit).iter().any(|file| file.exists()),
         _ => false,
     };
     Ok((work.hands.limit_of(cell, limit)?, leaves_file))
@@ -150,19 +148,9 @@ impl Hands<'_> {
         if loaded == "loaded" {
             self.set_property(unit, limit, amount)?;
         }
-        if !leaves_file {
-            return Ok(());
+        if leaves_file && Self::remove_drop_ins(unit, limit)? {
+            self.manager()?.reload().map_err(told)?;
         }
-        let file = Self::drop_in(unit, limit);
-        match fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(said(&file, &error)),
-            Err(_) => return Ok(()),
-            Ok(()) => {}
-        }
-        if let Some(folder) = file.parent() {
-            // It stays if somebody else has something in it.
-            let _ = fs::remove_dir(folder);
-        }
-        self.manager()?.reload().map_err(told)
+        Ok(())
     }
 }
