@@ -214,7 +214,10 @@ fn tell(replay: &Replay, side: Option<&'static str>, json: bool) -> io::Result<(
         writeln!(out, "  {}  {} {}", it.rule, it.count, it.severity.name())?;
     }
     if unseen > 0 {
-        writeln!(out, "  {unseen} processes were there before: rules see their name, user and cgroup only")?;
+        writeln!(
+            out,
+            "  {unseen} of its processes ran before: of those rules see name, user and cgroup only"
+        )?;
     }
     if replay.looks_at_exe() {
         writeln!(out, "  exe patterns see the path that exec was given: of a script the script's")?;

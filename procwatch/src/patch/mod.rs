@@ -108,6 +108,9 @@ pub enum NoPatch {
     /// The heuristic has no rewriting that is known to keep the meaning.
     #[error("no change of the source is known that surely keeps its meaning for this pattern")]
     NoTransformation,
+    /// The pattern fits, but no thread was seen in its function, and the kernel counted none.
+    #[error("the pattern fits, but no thread was seen in it and the kernel counted no creation by it")]
+    NotProved,
     /// The process has ended, or its pid is another's now.
     #[error("the process has ended")]
     Gone,
