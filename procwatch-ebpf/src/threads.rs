@@ -1,5 +1,9 @@
 //! The threads of a process cross bounds: levels, a burst, a leak, a stop. One record when it rises to one, one when it
 //! has fallen below four fifths of it.
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a copy of a value as large as a Growth does not fit the stack"
+)]
 
 use aya_ebpf::{
     helpers::generated::{bpf_get_current_pid_tgid, bpf_probe_read_user, bpf_send_signal},

@@ -180,16 +180,15 @@ impl Measures {
     ) -> Result<(), AgentError> {
         let process = report.converter.process(subject, None);
         let rule = rule.described.clone();
-        match Target::of_key(subject.key()) {
-            Some(target) => {
-                self.container.order(Order::NoteStopped, target, process, rule, Occasion::Rule);
-                Ok(())
-            }
-            None => {
-                let gone = Done::gone();
-                tell([gone.act(Order::NoteStopped, process, Some(rule), Occasion::Rule, self.mode)], report)
-            }
-        }
+        let Some(target) = Target::of_key(subject.key()) else {
+            let gone = Done::gone();
+            return tell(
+                [gone.act(Order::NoteStopped, process, Some(rule), Occasion::Rule, self.mode)],
+                report,
+            );
+        };
+        self.container.order(Order::NoteStopped, target, process, rule, Occasion::Rule);
+        Ok(())
     }
 
     fn carry_out(
