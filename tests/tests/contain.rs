@@ -235,6 +235,28 @@ fn what_a_dead_agent_left_frozen_is_found_and_thawed() {
 }
 
 #[test]
+fn a_note_of_what_never_came_about_does_no_harm() {
+    needs!(Root);
+    let sandbox = Sandbox::new(&["home"]);
+    let (mut shell, _other) = (shell_in(&sandbox, "home"), shell_in(&sandbox, "home"));
+    let before = state(shell.pid());
+    done(shell.pid(), &["freeze"]);
+    as_of_an_agent();
+    // As if the agent had died after its note and before the cell was made.
+    let note = fs::read_to_string(STATE).unwrap().replace("\"done\": true", "\"done\": false");
+    assert!(note.contains("\"done\": false"), "{note}");
+    assert_eq!(undo(shell.pid()).0, Some(0));
+    fs::write(STATE, note).unwrap();
+    fs::set_permissions(STATE, fs::Permissions::from_mode(0o600)).unwrap();
+    let (code, acts, records) = recover(&[]);
+    assert_eq!((code, acts), (Some(0), vec![verified("freeze")]));
+    assert!(text(&records[0]["detail"]).starts_with("its cgroup is gone"), "{records:?}");
+    assert_eq!(state(shell.pid()), before);
+    assert_answers(&mut shell);
+    assert_nothing_is_left();
+}
+
+#[test]
 fn a_cell_without_a_note_is_found_by_its_name() {
     needs!(Root);
     let sandbox = Sandbox::new(&["home"]);

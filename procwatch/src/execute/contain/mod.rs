@@ -238,7 +238,9 @@ impl Warden {
     /// Does one thing to one process, unless it is protected, and measures what came of it. Takes as long as that: to
     /// terminate up to 10 s, to restart a service up to two minutes, all else a few seconds at most.
     pub fn perform(&self, order: Order, target: &Target, by_hand: bool) -> Done {
-        if let Some(refused) = self.refusal(target) {
+        // It may have become another program since it was held.
+        let Some(now) = Target::of_key(target.key()) else { return Done::gone() };
+        if let Some(refused) = self.refusal(&now) {
             return refused;
         }
         let (begun, before) = (Instant::now(), target.threads());
