@@ -4,8 +4,6 @@
     reason = "a copy of a value as large as these does not fit the stack"
 )]
 
-use core::ffi::c_void;
-
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_F_USER_STACK,
@@ -23,7 +21,7 @@ use procwatch_common::{
 use crate::{
     atomic, emit,
     kernel::Registers,
-    maps::{ProcessName, SAMPLE_SCRATCH, SAMPLES, STACKS},
+    maps::{ProcessName, SAMPLE_SCRATCH, SAMPLES, STACK_SCRATCH, STACKS},
 };
 
 const BPF_NOEXIST: u64 = 1;
@@ -31,7 +29,7 @@ const BPF_NOEXIST: u64 = 1;
 /// Counts one creation, the one after `earlier` others.
 #[inline(always)]
 pub(crate) fn count(ctx: &impl EbpfContext, name: ProcessName, earlier: u64) {
-    let Some(hash) = count_stack(ctx.as_ptr(), &name, false) else {
+    let Some(hash) = count_created(ctx, &name) else {
         return;
     };
     if earlier < u64::from(MAX_SAMPLES) {
@@ -41,37 +39,50 @@ pub(crate) fn count(ctx: &impl EbpfContext, name: ProcessName, earlier: u64) {
     }
 }
 
-/// Counts one thread that was refused.
+/// Counts the current user stack, and returns its number.
 #[inline(always)]
-pub(crate) fn count_refused(ctx: &impl EbpfContext, name: ProcessName) {
-    // A stack that cannot be walked is counted there.
-    let _ = count_stack(ctx.as_ptr(), &name, true);
+fn count_created(ctx: &impl EbpfContext, name: &ProcessName) -> Option<u64> {
+    let scratch = STACK_SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: this CPU's own scratch; tracepoint programs run without preemption and do not nest in themselves.
+    let cell: &mut StackCell = unsafe { &mut *scratch };
+    cell.frames = [0; MAX_FRAMES];
+    cell.depth = walk(ctx, &mut cell.frames)?;
+    (cell.count, cell.refused) = (1, 0);
+    let hash = hash(&cell.frames);
+    let key = key(name, hash);
+    // Another CPU may be quicker. An LRU map makes room by itself.
+    if !add(&key, false) && STACKS.insert(key, &*cell, BPF_NOEXIST).is_err() {
+        add(&key, false);
+    }
+    Some(hash)
 }
 
-/// Counts the current user stack, and returns its number. A function of its own, because it needs half of the stack that
-/// a program has.
-#[inline(never)]
-fn count_stack(ctx: *mut c_void, name: &ProcessName, refused: bool) -> Option<u64> {
-    let mut cell = StackCell { count: 0, refused: 0, depth: 0, pad: 0, frames: [0; MAX_FRAMES] };
-    let size = size_of_val(&cell.frames) as u32;
+/// Counts one thread that was refused, by a stack that has created others. This may be preempted, so there is no scratch
+/// to put a new stack together in.
+#[inline(always)]
+pub(crate) fn count_refused(ctx: &impl EbpfContext, name: ProcessName) {
+    let mut frames = [0; MAX_FRAMES];
+    if walk(ctx, &mut frames).is_some() {
+        add(&key(&name, hash(&frames)), true);
+    }
+}
+
+/// Walks the current user stack, and returns how deep it is.
+#[inline(always)]
+fn walk(ctx: &impl EbpfContext, frames: &mut [u64; MAX_FRAMES]) -> Option<u32> {
+    let (size, flags) = (size_of_val(frames) as u32, u64::from(BPF_F_USER_STACK));
     // SAFETY: the buffer has `size` bytes.
-    let len =
-        unsafe { bpf_get_stack(ctx, cell.frames.as_mut_ptr().cast(), size, u64::from(BPF_F_USER_STACK)) };
+    let len = unsafe { bpf_get_stack(ctx.as_ptr(), frames.as_mut_ptr().cast(), size, flags) };
     if len < 0 {
         emit::count_user_read_failed();
         return None;
     }
-    cell.depth = len as u32 / size_of::<u64>() as u32;
-    let hash = hash(&cell.frames);
-    let key = StackKey { start_ns: name.start_ns, hash, tgid: name.tgid, pad: 0 };
-    if !add(&key, refused) {
-        *(if refused { &mut cell.refused } else { &mut cell.count }) = 1;
-        // Another CPU may have been quicker. An LRU map makes room by itself.
-        if STACKS.insert(key, &cell, BPF_NOEXIST).is_err() {
-            add(&key, refused);
-        }
-    }
-    Some(hash)
+    Some(len as u32 / size_of::<u64>() as u32)
+}
+
+#[inline(always)]
+fn key(name: &ProcessName, hash: u64) -> StackKey {
+    StackKey { start_ns: name.start_ns, hash, tgid: name.tgid, pad: 0 }
 }
 
 /// One more by a stack that is known. False when it is not.

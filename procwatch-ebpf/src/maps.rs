@@ -140,6 +140,10 @@ pub(crate) static SAMPLES: LruHashMap<SampleKey, SampleCell> = LruHashMap::with_
 #[map]
 pub(crate) static SAMPLE_SCRATCH: PerCpuArray<SampleCell> = PerCpuArray::with_max_entries(1, 0);
 
+/// Room to put a stack together.
+#[map]
+pub(crate) static STACK_SCRATCH: PerCpuArray<StackCell> = PerCpuArray::with_max_entries(1, 0);
+
 /// Threads refused, by process.
 #[map]
 pub(crate) static REFUSALS: HashMap<ProcessName, RefusalCell> = HashMap::with_max_entries(1024, 0);
