@@ -4,7 +4,7 @@ mod all;
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -12,9 +12,10 @@ use clap::Args;
 
 use crate::{
     agent::AgentError,
+    config::{self, threads::choose},
     creators::Creators,
     diagnose::{self, creators_json, human},
-    host,
+    host, inspect,
     kernel::{KernelError, creators},
     lock::{AGENT_LOCK, running_agent},
 };
@@ -30,8 +31,8 @@ pub struct DiagnoseArgs {
     #[arg(long, conflicts_with_all = ["pid", "creators"])]
     all: bool,
 
-    /// Configuration, for --all; without it /etc/procwatch/procwatch.toml and procwatch.d
-    #[arg(long, value_name = "FILE", requires = "all")]
+    /// Configuration that says what is normal; without it /etc/procwatch/procwatch.toml and procwatch.d
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
     /// Where to read what the kernel saw of the creations, as JSON: - for standard input
@@ -66,7 +67,8 @@ pub fn run(args: &DiagnoseArgs) -> Result<ExitCode, AgentError> {
         }
         None => creators_of_running_agent(pid)?,
     };
-    let diagnosis = diagnose::diagnose(pid, creators.as_ref())?;
+    let mut diagnosis = diagnose::diagnose(pid, creators.as_ref())?;
+    diagnosis.process.rule = rule_of(pid, args.config.as_deref())?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let written = if args.json {
         serde_json::to_writer(&mut out, &diagnosis).map_err(io::Error::from).and_then(|()| writeln!(out))
@@ -80,6 +82,19 @@ pub fn run(args: &DiagnoseArgs) -> Result<ExitCode, AgentError> {
         }
         _ => Ok(ExitCode::from(u8::from(diagnosis.cause.is_none()))),
     }
+}
+
+/// The rule that holds for a process, in words. A configuration that nobody asked for may be bad: then there is none.
+fn rule_of(pid: u32, config: Option<&Path>) -> Result<Option<String>, AgentError> {
+    let loaded = match config::load(config) {
+        Err(error) if config.is_some() => return Err(error.into()),
+        loaded => loaded.ok(),
+    };
+    let program = inspect::program_by_pid(pid.cast_signed()).ok();
+    let rule = loaded.zip(program).and_then(|(config, program)| {
+        config.threads.get(choose(&config.threads, &program)).map(|rule| rule.described.clone())
+    });
+    Ok(rule)
 }
 
 /// What the kernel programs of a running agent saw of a process' creations; `None` without an agent, and for a process
