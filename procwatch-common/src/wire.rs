@@ -162,8 +162,8 @@ pub struct Exit {
     pub thread_start_ns: u64,
     /// Status as `waitpid` gives it: low 7 bits the signal, bit 7 core dumped, next 8 bits the exit code.
     pub status: u32,
-    /// Zero.
-    pub pad: u32,
+    /// 1 when all threads of the process are about to end, 0 when this one ends alone.
+    pub process_ends: u32,
 }
 
 /// [`Kind::Uid`].

@@ -83,7 +83,7 @@ fn stream(control: &Control, kind: Kind, task: Task, status: u32, live: u32) {
         }
         (*record).thread_start_ns = task.start_ns();
         (*record).status = status;
-        (*record).pad = 0;
+        (*record).process_ends = u32::from(task.process_ends());
     }
     slot.send_batched(control, time_ns);
 }

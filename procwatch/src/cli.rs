@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, keep::KeepArgs, layout::LayoutCommand,
-    orphans::OrphansArgs, place::PlaceArgs, recover::RecoverArgs, run::RunArgs, undo::UndoArgs,
-    watch::WatchArgs,
+    orphans::OrphansArgs, place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs, run::RunArgs,
+    undo::UndoArgs, watch::WatchArgs,
 };
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
@@ -67,6 +67,10 @@ pub enum Command {
     /// Compare the CPUs of slices with the configuration's [[layout]], or set them
     #[command(subcommand)]
     Layout(LayoutCommand),
+    /// Tell which alerts a recorded stream would have raised under a configuration; no kernel is asked
+    ///
+    /// Exit code 0: done; 1: --diff found a difference; 2: it could not be done, or bad input.
+    Replay(ReplayArgs),
     /// Print the JSON Schema of the lines that --json writes
     Schema,
     /// Wait, and do nothing else: what a unit that keeps a slice runs

@@ -166,11 +166,13 @@ fn command(argv: Option<Argv>) -> Command {
 }
 
 fn ended(process: Process, exit: crate::event::Exit) -> Exit {
-    let lived_ns = exit.lived_ns;
+    let (lived_ns, process_ends) = (exit.lived_ns, exit.process_ends);
     match exit.status {
-        ExitStatus::Code(code) => Exit { process, code: Some(code), signal: None, core: false, lived_ns },
+        ExitStatus::Code(code) => {
+            Exit { process, code: Some(code), signal: None, core: false, lived_ns, process_ends }
+        }
         ExitStatus::Signal { number, core } => {
-            Exit { process, code: None, signal: Some(number.get()), core, lived_ns }
+            Exit { process, code: None, signal: Some(number.get()), core, lived_ns, process_ends }
         }
     }
 }

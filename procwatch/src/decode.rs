@@ -196,6 +196,7 @@ const fn ended(record: &wire::Exit, start_ns: u64) -> Exit {
     Exit {
         status: exit_status(record.status),
         lived_ns: BootTime(record.header.time_ns).since(BootTime(start_ns)),
+        process_ends: record.process_ends != 0,
     }
 }
 

@@ -178,6 +178,8 @@ pub struct Exit {
     pub status: ExitStatus,
     /// Life time of the process (for a thread: of the thread), ns.
     pub lived_ns: u64,
+    /// All threads of the process end with it; else this one ended alone.
+    pub process_ends: bool,
 }
 
 /// Why a thread or process ended.

@@ -130,7 +130,7 @@ fn terminal((major, minor): (i32, i32)) -> Option<Text> {
 }
 
 /// The process, held by a descriptor of its /proc folder, which never comes to mean another one.
-fn open(key: ProcessKey) -> Option<Process> {
+pub(crate) fn open(key: ProcessKey) -> Option<Process> {
     let process = Process::new(i32::try_from(key.pid).ok()?).ok()?;
     let started = process.stat().ok()?.starttime;
     (started == start_ticks(key.start)).then_some(process)

@@ -24,7 +24,9 @@ pub mod kernel;
 pub mod layout;
 pub mod lock;
 pub mod orphans;
+pub mod patch;
 pub mod record;
+pub mod replay;
 pub mod rulebook;
 #[cfg(test)]
 mod samples;

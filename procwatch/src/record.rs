@@ -2,16 +2,18 @@
 
 mod action;
 mod alert;
+mod diagnosis;
 mod place;
 
 use jiff::Timestamp;
 use procwatch_common::wire::Trigger;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::{
     action::{Act, ActResult, Deed, Occasion, RefusedFor},
     alert::{Alert, Bound, Cleared, Growth, Refused, Severity},
+    diagnosis::{Diagnosed, DiagnosisResult},
     place::{
         Action, Decision, Hold, HoldResult, Holds, Mode, Outcome, Placement, Quantiles, Reason, Result,
         Verdict,
@@ -66,6 +68,8 @@ pub enum Body {
     Placement(Placement),
     /// What was done to contain a process, refused, or would have been done.
     Action(Act),
+    /// Which code creates the threads of a process with an alert.
+    Diagnosis(Box<Diagnosed>),
     /// Records that the kernel could not deliver.
     Loss(Loss),
     /// The agent's own state.
@@ -75,7 +79,7 @@ pub enum Body {
 }
 
 /// The process that a record is about.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
     /// Process id.
     pub pid: u32,
@@ -100,12 +104,12 @@ pub struct Process {
     /// Path of that cgroup below the root of the v2 hierarchy, escaped; null when it is gone already.
     pub cgroup: Option<Text>,
     /// Ancestors, nearest first (`--lineage`).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Vec<Ancestor>>,
 }
 
 /// One step of a lineage.
-#[derive(Clone, Debug, Serialize, JsonSchema, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Ancestor {
     /// Process id.
     pub pid: u32,
@@ -116,7 +120,7 @@ pub struct Ancestor {
 }
 
 /// Kind `fork`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Fork {
     /// The child.
     #[serde(flatten)]
@@ -128,7 +132,7 @@ pub struct Fork {
 }
 
 /// Kind `thread`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Thread {
     /// The process; `tid` is the new thread, `threads` counts it.
     #[serde(flatten)]
@@ -138,7 +142,7 @@ pub struct Thread {
 }
 
 /// Kind `exec`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Exec {
     /// The process with its new name and credentials.
     #[serde(flatten)]
@@ -151,7 +155,7 @@ pub struct Exec {
 }
 
 /// Captured arguments.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Command {
     /// The arguments, each escaped; null when they could not be read.
     pub argv: Option<Vec<Text>>,
@@ -160,7 +164,7 @@ pub struct Command {
 }
 
 /// Kinds `exit` and `thread-exit`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Exit {
     /// Who ended.
     #[serde(flatten)]
@@ -173,10 +177,13 @@ pub struct Exit {
     pub core: bool,
     /// Life time, ns.
     pub lived_ns: u64,
+    /// True when all threads of the process end with it, and not this one alone.
+    #[serde(default)]
+    pub process_ends: bool,
 }
 
 /// Kind `uid`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Uid {
     /// The process with its new uids.
     #[serde(flatten)]
@@ -190,7 +197,7 @@ pub struct Uid {
 }
 
 /// Where in its life a process was noticed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SeenAt {
     /// At the change of credentials itself.
@@ -220,7 +227,7 @@ impl From<Trigger> for SeenAt {
 }
 
 /// Kind `cgroup`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Cgroup {
     /// The process, in its new cgroup.
     #[serde(flatten)]

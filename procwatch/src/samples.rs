@@ -9,10 +9,10 @@ use crate::{
     cgroup::Mount,
     event::{BootTime, Provenance, Stray, Subject},
     record::{
-        Act, ActResult, Action, Alert, Body, Bound, Cgroup, Cleared, Command, Decision, Deed, Exec, Exit,
-        Fork, Health, HealthTopic, Hold, HoldResult, Holds, Loss, Mode, Occasion, Outcome, Placement,
-        Process, Quantiles, Reason, Record, Refused, RefusedFor, Result, Ring, SeenAt, Severity, Summary,
-        Thread, Uid, Verdict,
+        Act, ActResult, Action, Alert, Body, Bound, Cgroup, Cleared, Command, Decision, Deed, Diagnosed,
+        DiagnosisResult, Exec, Exit, Fork, Health, HealthTopic, Hold, HoldResult, Holds, Loss, Mode,
+        Occasion, Outcome, Placement, Process, Quantiles, Reason, Record, Refused, RefusedFor, Result, Ring,
+        SeenAt, Severity, Summary, Thread, Uid, Verdict,
     },
     text::{Comm, Text},
 };
@@ -119,6 +119,7 @@ fn kernel() -> Vec<Body> {
             signal: Some(9),
             core: false,
             lived_ns: 1_234_000_000,
+            process_ends: true,
         }),
         Body::ThreadExit(Exit {
             process: thread_ended,
@@ -126,6 +127,7 @@ fn kernel() -> Vec<Body> {
             signal: None,
             core: false,
             lived_ns: 312_000,
+            process_ends: false,
         }),
         Body::Uid(Uid {
             process: Process { uid: 1003, euid: 1003, user: Some("aimgr".into()), ..process() },
@@ -258,7 +260,19 @@ fn actions() -> Vec<Body> {
         detail: "back in /user.slice/user-1000.slice/session-2.scope".into(),
         ..act.clone()
     };
-    vec![Body::Action(act), Body::Action(refused), Body::Action(undone)]
+    vec![Body::Action(act), Body::Action(refused), Body::Action(undone), diagnosis()]
+}
+
+fn diagnosis() -> Body {
+    Body::Diagnosis(Box::new(Diagnosed {
+        process: Process { threads: 100, ..process() },
+        rule: "default".into(),
+        occasion: Occasion::Warning,
+        result: DiagnosisResult::Cause,
+        headline: "/opt/leak.py:12 in scan: Thread(target=scan).start() (counted, 98 %)".into(),
+        diagnosis: None,
+        took_ns: 210_000_000,
+    }))
 }
 
 const fn times(ns: u64) -> Quantiles {

@@ -144,7 +144,10 @@ mod tests {
     }
 
     fn exited(pid: u32, start: u64) -> Event {
-        event(subject(pid, 1, start), Body::Exit(Exit { status: ExitStatus::Code(0), lived_ns: 1 }))
+        event(
+            subject(pid, 1, start),
+            Body::Exit(Exit { status: ExitStatus::Code(0), lived_ns: 1, process_ends: true }),
+        )
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use procwatch_common::wire::COMM_LEN;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// Bytes of foreign origin. Shown and serialised only in escaped form: printable UTF-8 as it is, a backslash as
 /// `\\`, control and format characters as `\n`, `\t`, `\x1b`, `\u{202e}`, and bytes that are no UTF-8 as `\xff`.
@@ -44,6 +44,14 @@ impl fmt::Debug for Text {
 impl Serialize for Text {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&escape(&self.0))
+    }
+}
+
+/// From its escaped form, byte by byte the original.
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let escaped = Cow::<'de, str>::deserialize(deserializer)?;
+        unescape(&escaped).map(Self::new).map_err(D::Error::custom)
     }
 }
 
@@ -111,6 +119,22 @@ impl Serialize for Comm {
     }
 }
 
+/// From its escaped form.
+impl<'de> Deserialize<'de> for Comm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let escaped = Cow::<'de, str>::deserialize(deserializer)?;
+        let name = unescape(&escaped).map_err(D::Error::custom)?;
+        let mut raw = [0; COMM_LEN];
+        match raw.get_mut(..name.len()) {
+            Some(place) => place.copy_from_slice(&name),
+            None => {
+                return Err(D::Error::custom("a name of more than 16 bytes; the kernel has no longer ones"));
+            }
+        }
+        Ok(Self::new(raw))
+    }
+}
+
 impl JsonSchema for Comm {
     fn schema_name() -> Cow<'static, str> {
         "Comm".into()
@@ -154,6 +178,57 @@ pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// Takes [`escape`] back.
+///
+/// # Errors
+/// In words, for an escape that it never writes.
+pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, escaped)) = rest.split_once('\\') {
+        out.extend_from_slice(before.as_bytes());
+        rest = unescape_one(escaped, &mut out).ok_or_else(|| {
+            let shown: String = escaped.chars().take(10).collect();
+            format!(
+                "unknown escape \\{}; right are \\\\, \\n, \\r, \\t, \\x1b and \\u{{202e}}",
+                escape(shown.as_bytes())
+            )
+        })?;
+    }
+    out.extend_from_slice(rest.as_bytes());
+    Ok(out)
+}
+
+/// Takes what stands behind a backslash, and gives what stands behind the escape.
+fn unescape_one<'t>(escaped: &'t str, out: &mut Vec<u8>) -> Option<&'t str> {
+    let mut letters = escaped.chars();
+    match letters.next()? {
+        '\\' => out.push(b'\\'),
+        'n' => out.push(b'\n'),
+        'r' => out.push(b'\r'),
+        't' => out.push(b'\t'),
+        'x' => {
+            let (digits, rest) = letters.as_str().split_at_checked(2)?;
+            out.push(u8::try_from(hex(digits)?).ok()?);
+            return Some(rest);
+        }
+        'u' => {
+            let (digits, rest) = letters.as_str().strip_prefix('{')?.split_once('}')?;
+            let c = char::from_u32(hex(digits)?)?;
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            return Some(rest);
+        }
+        _ => return None,
+    }
+    Some(letters.as_str())
+}
+
+/// A number of one to six hexadecimal digits: unlike the standard library's, without a sign.
+fn hex(digits: &str) -> Option<u32> {
+    let good = (1..=6).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    u32::from_str_radix(digits, 16).ok().filter(|_| good)
 }
 
 /// Escapes, and cuts what is longer than `most` characters, with an ellipsis in its place.
@@ -218,6 +293,34 @@ mod tests {
     }
 
     #[test]
+    fn escapes_are_taken_back_and_others_told() {
+        assert_eq!(
+            unescape("a\\x1b[2J\\\\\\n\\u{202e}\\xff"),
+            Ok("a\x1b[2J\\\n\u{202e}".bytes().chain([0xff]).collect())
+        );
+        for bad in [
+            "\\",
+            "\\q",
+            "\\x1",
+            "\\x+1",
+            "\\xzz",
+            "\\u202e",
+            "\\u{}",
+            "\\u{d800}",
+            "\\u{110000}",
+            "\\u{+1}",
+            "\\xé",
+        ] {
+            let error = unescape(bad).unwrap_err();
+            assert!(error.starts_with("unknown escape \\") && error.contains("right are"), "{error}");
+        }
+        let comm = |text: &str| serde_json::from_value::<Comm>(text.into());
+        assert_eq!(comm("a\\x1bb").unwrap(), Comm::of_name(b"a\x1bb"));
+        assert!(comm("sixteen bytes !!").is_ok());
+        assert!(comm("seventeen bytes !").unwrap_err().to_string().contains("more than 16"));
+    }
+
+    #[test]
     fn what_is_too_long_is_cut_between_characters() {
         assert_eq!(escape_cut("äöü".as_bytes(), 3), "äöü");
         assert_eq!(escape_cut("äöüß".as_bytes(), 3), "äöü…");
@@ -239,6 +342,24 @@ mod tests {
         #[test]
         fn never_a_control_character(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             prop_assert!(escape(&bytes).chars().all(|c| !c.is_control() && !is_format(c)));
+        }
+
+        #[test]
+        fn nothing_is_lost_by_escaping(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            prop_assert_eq!(unescape(&escape(&bytes)), Ok(bytes.clone()));
+            let text = Text::new(bytes);
+            let json = serde_json::to_string(&text).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Text>(&json).unwrap(), text);
+        }
+
+        #[test]
+        fn text_survives_both_ways(text in "\\PC*") {
+            prop_assert_eq!(unescape(&escape(text.as_bytes())), Ok(text.into_bytes()));
+        }
+
+        #[test]
+        fn whatever_is_unescaped_is_no_danger(text in "[\\\\xu{}0-9a-f\\PC]{0,20}") {
+            let _ = unescape(&text);
         }
 
         #[test]

@@ -1,7 +1,9 @@
 //! What `run` and `watch` are made of: the loop's parts between the rings and the output.
 
 pub mod containing;
+pub mod diagnosing;
 pub mod guard;
+pub mod measures;
 pub mod output;
 pub mod placing;
 pub mod priority;
@@ -47,6 +49,9 @@ pub enum AgentError {
     /// The CPUs of slices.
     #[error(transparent)]
     Layout(#[from] crate::layout::LayoutError),
+    /// A recorded stream.
+    #[error(transparent)]
+    Replay(#[from] crate::replay::read::ReadError),
     /// The notes of what is contained.
     #[error(transparent)]
     Contained(#[from] crate::execute::contain::state::StateError),

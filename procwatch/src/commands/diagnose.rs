@@ -1,6 +1,7 @@
 //! `procwatch diagnose`: which code creates the threads of a process, and which processes have more than is normal.
 
 mod all;
+mod patch;
 
 use std::{
     io::{self, Write},
@@ -9,12 +10,13 @@ use std::{
 };
 
 use clap::Args;
+use serde::Serialize;
 
 use crate::{
     agent::AgentError,
     config::{self, threads::choose},
     creators::Creators,
-    diagnose::{self, creators_json, human},
+    diagnose::{self, creators_json, human, report::Diagnosis},
     host, inspect,
     kernel::{KernelError, creators},
     lock::{AGENT_LOCK, running_agent},
@@ -40,6 +42,16 @@ pub struct DiagnoseArgs {
     /// Without it a running agent's kernel programs are asked.
     #[arg(long, value_name = "-", value_parser = ["-"])]
     creators: Option<String>,
+
+    /// Propose a change of the Python source for each known pattern that was proved
+    ///
+    /// No proof, no patch: then the reason is told. Exit code 0: a change is proposed (with --apply: made); 1: none is.
+    #[arg(long, requires = "pid")]
+    patch: bool,
+
+    /// Make the change: after a backup beside the file, in one step, if it still compiles and is the process' own file
+    #[arg(long, requires = "patch")]
+    apply: bool,
 
     /// Write one JSON object; with --all one a line
     #[arg(long)]
@@ -69,18 +81,25 @@ pub fn run(args: &DiagnoseArgs) -> Result<ExitCode, AgentError> {
     };
     let mut diagnosis = diagnose::diagnose(pid, creators.as_ref())?;
     diagnosis.process.rule = rule_of(pid, args.config.as_deref())?;
+    let patches = args.patch.then(|| patch::patches(&diagnosis, args.apply));
+    let found = match &patches {
+        Some(patches) => patch::is_done(patches, args.apply),
+        None => diagnosis.cause.is_some(),
+    };
     let mut out = io::BufWriter::new(io::stdout().lock());
     let written = if args.json {
-        serde_json::to_writer(&mut out, &diagnosis).map_err(io::Error::from).and_then(|()| writeln!(out))
+        let told = Told { diagnosis: &diagnosis, patches };
+        serde_json::to_writer(&mut out, &told).map_err(io::Error::from).and_then(|()| writeln!(out))
     } else {
-        human::write(&mut out, &diagnosis)
+        let patches = |out: &mut _| patches.map_or(Ok(()), |patches| patch::write(out, &patches));
+        human::write(&mut out, &diagnosis).and_then(|()| patches(&mut out))
     };
     match written.and_then(|()| out.flush()) {
         // A reader that has enough is no failure.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(AgentError::io("standard output")(error))
         }
-        _ => Ok(ExitCode::from(u8::from(diagnosis.cause.is_none()))),
+        _ => Ok(ExitCode::from(u8::from(!found))),
     }
 }
 
@@ -95,6 +114,15 @@ fn rule_of(pid: u32, config: Option<&Path>) -> Result<Option<String>, AgentError
         config.threads.get(choose(&config.threads, &program)).map(|rule| rule.described.clone())
     });
     Ok(rule)
+}
+
+/// A diagnosis with what came of its patterns, if that was asked.
+#[derive(Serialize)]
+struct Told<'d> {
+    #[serde(flatten)]
+    diagnosis: &'d Diagnosis,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patches: Option<Vec<patch::Patch>>,
 }
 
 /// What the kernel programs of a running agent saw of a process' creations; `None` without an agent, and for a process

@@ -9,6 +9,7 @@ pub mod layout;
 pub mod orphans;
 pub mod place;
 pub mod recover;
+pub mod replay;
 pub mod run;
 pub mod schema;
 pub mod undo;

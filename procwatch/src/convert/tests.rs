@@ -90,19 +90,23 @@ fn execs() {
 
 #[test]
 fn ends() {
-    let code = event::Exit { status: ExitStatus::Code(3), lived_ns: 4_000 };
+    let code = event::Exit { status: ExitStatus::Code(3), lived_ns: 4_000, process_ends: true };
     let number = NonZeroU32::new(11).unwrap();
-    let signal = event::Exit { status: ExitStatus::Signal { number, core: true }, lived_ns: 4_000 };
+    let signal = event::Exit {
+        status: ExitStatus::Signal { number, core: true },
+        lived_ns: 4_000,
+        process_ends: true,
+    };
     assert_eq!(
         convert(Body::Exit(code)),
         expected(json!({
-            "kind": "exit", "tid": 100, "code": 3, "signal": null, "core": false, "lived_ns": 4_000,
+            "kind": "exit", "tid": 100, "code": 3, "signal": null, "core": false, "lived_ns": 4_000, "process_ends": true,
         }))
     );
     assert_eq!(
         convert(Body::ThreadExit(signal)),
         expected(json!({
-            "kind": "thread-exit", "code": null, "signal": 11, "core": true, "lived_ns": 4_000,
+            "kind": "thread-exit", "code": null, "signal": 11, "core": true, "lived_ns": 4_000, "process_ends": true,
         }))
     );
 }

@@ -118,7 +118,12 @@ fn valid(kind: Kind) -> Vec<u8> {
 }
 
 fn exit_record(kind: Kind, status: u32) -> wire::Exit {
-    wire::Exit { header: header(kind), thread_start_ns: 4_000, status, pad: 0 }
+    wire::Exit {
+        header: header(kind),
+        thread_start_ns: 4_000,
+        status,
+        process_ends: u32::from(kind == Kind::Exit),
+    }
 }
 
 fn texts(args: &[&str]) -> Vec<Text> {
@@ -172,8 +177,8 @@ fn status_is_that_of_waitpid() {
 
 #[test]
 fn a_process_lives_longer_than_its_last_thread() {
-    for (kind, lived_ns) in [(Kind::Exit, 4_000), (Kind::ThreadExit, 1_000)] {
-        let exit = Exit { status: ExitStatus::Code(0), lived_ns };
+    for (kind, lived_ns, process_ends) in [(Kind::Exit, 4_000, true), (Kind::ThreadExit, 1_000, false)] {
+        let exit = Exit { status: ExitStatus::Code(0), lived_ns, process_ends };
         let expected = if kind == Kind::Exit { Body::Exit(exit) } else { Body::ThreadExit(exit) };
         assert_eq!(decode(&valid(kind)).unwrap().body, expected);
     }

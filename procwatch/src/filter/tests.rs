@@ -63,7 +63,7 @@ fn exec(pid: u32) -> Event {
 }
 
 fn exit(pid: u32) -> Event {
-    event(pid, 1, Body::Exit(Exit { status: ExitStatus::Code(0), lived_ns: 1 }))
+    event(pid, 1, Body::Exit(Exit { status: ExitStatus::Code(0), lived_ns: 1, process_ends: true }))
 }
 
 fn attach(path: &str) -> Event {
