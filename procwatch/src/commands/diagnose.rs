@@ -5,7 +5,7 @@ mod patch;
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -14,9 +14,10 @@ use serde::Serialize;
 
 use crate::{
     agent::AgentError,
+    config::{self, threads::choose},
     creators::Creators,
     diagnose::{self, creators_json, human, report::Diagnosis},
-    host,
+    host, inspect,
     kernel::{KernelError, creators},
     lock::{AGENT_LOCK, running_agent},
 };
@@ -32,8 +33,8 @@ pub struct DiagnoseArgs {
     #[arg(long, conflicts_with_all = ["pid", "creators"])]
     all: bool,
 
-    /// Configuration, for --all; without it /etc/procwatch/procwatch.toml and procwatch.d
-    #[arg(long, value_name = "FILE", requires = "all")]
+    /// Configuration that says what is normal; without it /etc/procwatch/procwatch.toml and procwatch.d
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
     /// Where to read what the kernel saw of the creations, as JSON: - for standard input
@@ -78,7 +79,8 @@ pub fn run(args: &DiagnoseArgs) -> Result<ExitCode, AgentError> {
         }
         None => creators_of_running_agent(pid)?,
     };
-    let diagnosis = diagnose::diagnose(pid, creators.as_ref())?;
+    let mut diagnosis = diagnose::diagnose(pid, creators.as_ref())?;
+    diagnosis.process.rule = rule_of(pid, args.config.as_deref())?;
     let patches = args.patch.then(|| patch::patches(&diagnosis, args.apply));
     let found = match &patches {
         Some(patches) => patch::is_done(patches, args.apply),
@@ -99,6 +101,19 @@ pub fn run(args: &DiagnoseArgs) -> Result<ExitCode, AgentError> {
         }
         _ => Ok(ExitCode::from(u8::from(!found))),
     }
+}
+
+/// The rule that holds for a process, in words. A configuration that nobody asked for may be bad: then there is none.
+fn rule_of(pid: u32, config: Option<&Path>) -> Result<Option<String>, AgentError> {
+    let loaded = match config::load(config) {
+        Err(error) if config.is_some() => return Err(error.into()),
+        loaded => loaded.ok(),
+    };
+    let program = inspect::program_by_pid(pid.cast_signed()).ok();
+    let rule = loaded.zip(program).and_then(|(config, program)| {
+        config.threads.get(choose(&config.threads, &program)).map(|rule| rule.described.clone())
+    });
+    Ok(rule)
 }
 
 /// A diagnosis with what came of its patterns, if that was asked.

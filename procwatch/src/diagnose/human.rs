@@ -83,7 +83,8 @@ fn about(diagnosis: &Diagnosis) -> String {
         command.truncate(end);
         command.push('…');
     }
-    format!("{} of {user}, {}, age {}", command, diagnosis.runtime.name(), Span(process.age_ns))
+    let rule = process.rule.as_ref().map_or_else(String::new, |rule| format!(", rule {rule}"));
+    format!("{command} of {user}, {}, age {}{rule}", diagnosis.runtime.name(), Span(process.age_ns))
 }
 
 fn details(out: &mut impl io::Write, label: &str, cause: &Cause) -> io::Result<()> {

@@ -51,6 +51,8 @@ pub struct Process {
     pub exe: Option<Text>,
     /// Arguments, each escaped.
     pub argv: Vec<Text>,
+    /// The rule on threads that holds for it, in words; null when no configuration could be read.
+    pub rule: Option<String>,
     /// Threads before the look.
     pub threads: u32,
     /// Time since its start, ns.
@@ -232,4 +234,25 @@ pub struct Work {
     pub looks: u32,
     /// What was left out or could not be done, escaped.
     pub cut: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_described_in_words() {
+        let schema = schemars::schema_for!(Diagnosis);
+        let root = schema.as_value();
+        let definitions = root["$defs"].as_object().unwrap();
+        for (name, definition) in
+            definitions.iter().map(|(name, it)| (name.as_str(), it)).chain([("root", root)])
+        {
+            let properties = definition["properties"].as_object();
+            for (property, value) in properties.into_iter().flatten() {
+                assert!(value.get("description").is_some(), "{name}.{property}");
+            }
+        }
+        assert!(definitions.contains_key("Hint"));
+    }
 }

@@ -60,6 +60,7 @@ impl Target {
             comm: Comm::of_name(stat.comm.as_bytes()),
             exe,
             argv: argv.iter().take(MAX_ARGS).map(|it| Text::from(it.as_str())).collect(),
+            rule: None,
             threads: u32::try_from(stat.num_threads).unwrap_or(0),
             age_ns: now.saturating_sub(start_ns),
         };
