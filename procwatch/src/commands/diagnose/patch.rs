@@ -26,7 +26,7 @@ pub(super) struct Patch {
     /// What changes for who runs it.
     remarks: Vec<&'static str>,
     /// Why there is none.
-    no_patch: Option<NoPatch>,
+    refusal: Option<NoPatch>,
     /// The file as it was, escaped; when the change was made.
     backup: Option<Text>,
     /// Why it was not made, escaped; when it was asked for.
@@ -49,14 +49,14 @@ fn patch(diagnosis: &Diagnosis, hint: &Hint, apply: bool) -> Patch {
         file: hint.file.clone(),
         diff: None,
         remarks: Vec::new(),
-        no_patch: None,
+        refusal: None,
         backup: None,
         not_applied: None,
     };
     let proposal = match proposal(diagnosis, hint) {
         Ok(proposal) => proposal,
         Err(reason) => {
-            patch.no_patch = Some(reason);
+            patch.refusal = Some(reason);
             return patch;
         }
     };
@@ -66,7 +66,7 @@ fn patch(diagnosis: &Diagnosis, hint: &Hint, apply: bool) -> Patch {
     if apply {
         match patch::apply(&proposal) {
             Ok(Applied { backup, .. }) => {
-                patch.backup = Some(Text::new(backup.as_os_str().as_encoded_bytes()))
+                patch.backup = Some(Text::new(backup.as_os_str().as_encoded_bytes()));
             }
             Err(error) => patch.not_applied = Some(error.to_string()),
         }
@@ -107,8 +107,8 @@ pub(super) fn write(out: &mut impl Write, patches: &[Patch]) -> io::Result<()> {
         writeln!(out, "patch    none: no known pattern was found")?;
     }
     for patch in patches {
-        let Patch { hint, diff, remarks, no_patch, backup, not_applied, .. } = patch;
-        if let Some(reason) = no_patch {
+        let Patch { hint, diff, remarks, refusal, backup, not_applied, .. } = patch;
+        if let Some(reason) = refusal {
             writeln!(out, "patch    none for {hint}: {reason}")?;
         }
         if let Some(diff) = diff {
