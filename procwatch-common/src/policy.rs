@@ -125,9 +125,13 @@ pub struct ProcessCell {
     pub start_ns: u64,
     /// Index of the rule in the map `THREAD_RULES`.
     pub rule: u32,
-    /// Most threads of this very process, in place of the rule's; 0: what the rule says.
+    /// Most threads of this very process, in place of the rule's; 0: what the rule says; [`PROTECTED`]: it is neither
+    /// refused threads nor stopped, whatever the rule says.
     pub cap: u32,
 }
+
+/// [`ProcessCell::cap`] of a process that is never contained.
+pub const PROTECTED: u32 = u32::MAX;
 
 #[cfg(feature = "user")]
 // SAFETY: `Control` is `repr(C)` and `bytemuck::Pod` (no padding, any bit pattern is valid).

@@ -1,4 +1,8 @@
 //! Who creates threads: creations above the floor are counted by user stack, and some are sampled for an unwinder.
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a copy of a value as large as these does not fit the stack"
+)]
 
 use core::ffi::c_void;
 
@@ -32,7 +36,7 @@ pub(crate) fn count(ctx: &impl EbpfContext, name: ProcessName, earlier: u64) {
     };
     if earlier < u64::from(MAX_SAMPLES) {
         sample(name, earlier as u32, hash);
-    } else if earlier % SAMPLE_EACH == 0 {
+    } else if earlier.is_multiple_of(SAMPLE_EACH) {
         sample(name, (earlier / SAMPLE_EACH) as u32 % MAX_SAMPLES, hash);
     }
 }

@@ -5,7 +5,7 @@
 
 use aya_ebpf::{helpers::bpf_get_current_comm, programs::BtfTracePointContext};
 use procwatch_common::{
-    policy::{Control, PROGRAM_ANY, PROGRAM_COMM, PROGRAM_UID, ProcessCell, ThreadCell},
+    policy::{Control, PROGRAM_ANY, PROGRAM_COMM, PROGRAM_UID, PROTECTED, ProcessCell, ThreadCell},
     wire::Kind,
 };
 
@@ -20,13 +20,16 @@ use crate::{
 pub(crate) struct Rule {
     pub(crate) index: u32,
     pub(crate) cell: &'static ThreadCell,
+    /// The process is never stopped.
+    pub(crate) is_protected: bool,
 }
 
 /// The rule of the process that `task` belongs to.
 #[inline(always)]
 pub(crate) fn of(control: &Control, task: Task) -> Option<Rule> {
-    let index = if control.thread_rules == 0 { 0 } else { cell_of(task).map_or(0, |cell| cell.rule) };
-    THREAD_RULES.get(index).map(|cell| Rule { index, cell })
+    let own = if control.thread_rules == 0 { None } else { cell_of(task) };
+    let (index, is_protected) = own.map_or((0, false), |own| (own.rule, own.cap == PROTECTED));
+    THREAD_RULES.get(index).map(|cell| Rule { index, cell, is_protected })
 }
 
 /// What the agent said about this very process.
@@ -48,7 +51,9 @@ pub(crate) fn inherit(control: &Control, creator_tgid: u32, child: Task) {
     let Some(parent) = (unsafe { THREAD_CELLS.get(creator_tgid) }).copied() else {
         return;
     };
-    let cell = ProcessCell { start_ns: child.process_start_ns(), rule: parent.rule, cap: 0 };
+    // A cap of the parent's own was for the parent; protection is for what both run.
+    let cap = if parent.cap == PROTECTED { PROTECTED } else { 0 };
+    let cell = ProcessCell { start_ns: child.process_start_ns(), rule: parent.rule, cap };
     if THREAD_CELLS.insert(child.tgid(), cell, 0).is_err() {
         emit::count_state_full();
     }

@@ -1,5 +1,9 @@
 //! The threads of a process cross bounds: levels, a burst, a leak, a stop. One record when it rises to one, one when it
 //! has fallen below four fifths of it.
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a copy of a value as large as a Growth does not fit the stack"
+)]
 
 use aya_ebpf::{
     helpers::generated::{bpf_get_current_pid_tgid, bpf_probe_read_user, bpf_send_signal},
@@ -76,7 +80,11 @@ pub(crate) fn rose(ctx: &BtfTracePointContext, control: &Control, task: Task, th
         growth.told[LEAK as usize] = 1;
         cross(name, task, threads, Crossing { grown, ..Crossing::of(rule, LEAK, rule.cell.leak_marks) }, 0);
     }
-    if rule.cell.stop_at != 0 && threads >= rule.cell.stop_at && growth.told[STOP as usize] == 0 {
+    if rule.cell.stop_at != 0
+        && threads >= rule.cell.stop_at
+        && !rule.is_protected
+        && growth.told[STOP as usize] == 0
+    {
         growth.told[STOP as usize] = 1;
         stop(control, name, task, threads, rule);
     }

@@ -2,6 +2,7 @@
 
 mod action;
 mod alert;
+mod diagnosis;
 mod place;
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     action::{Act, ActResult, Deed, Occasion, RefusedFor},
     alert::{Alert, Bound, Cleared, Growth, Refused, Severity},
+    diagnosis::{Diagnosed, DiagnosisResult},
     place::{
         Action, Decision, Hold, HoldResult, Holds, Mode, Outcome, Placement, Quantiles, Reason, Result,
         Verdict,
@@ -66,6 +68,8 @@ pub enum Body {
     Placement(Placement),
     /// What was done to contain a process, refused, or would have been done.
     Action(Act),
+    /// Which code creates the threads of a process with an alert.
+    Diagnosis(Box<Diagnosed>),
     /// Records that the kernel could not deliver.
     Loss(Loss),
     /// The agent's own state.

@@ -9,10 +9,10 @@ use crate::{
     cgroup::Mount,
     event::{BootTime, Provenance, Stray, Subject},
     record::{
-        Act, ActResult, Action, Alert, Body, Bound, Cgroup, Cleared, Command, Decision, Deed, Exec, Exit,
-        Fork, Health, HealthTopic, Hold, HoldResult, Holds, Loss, Mode, Occasion, Outcome, Placement,
-        Process, Quantiles, Reason, Record, Refused, RefusedFor, Result, Ring, SeenAt, Severity, Summary,
-        Thread, Uid, Verdict,
+        Act, ActResult, Action, Alert, Body, Bound, Cgroup, Cleared, Command, Decision, Deed, Diagnosed,
+        DiagnosisResult, Exec, Exit, Fork, Health, HealthTopic, Hold, HoldResult, Holds, Loss, Mode,
+        Occasion, Outcome, Placement, Process, Quantiles, Reason, Record, Refused, RefusedFor, Result, Ring,
+        SeenAt, Severity, Summary, Thread, Uid, Verdict,
     },
     text::{Comm, Text},
 };
@@ -260,7 +260,19 @@ fn actions() -> Vec<Body> {
         detail: "back in /user.slice/user-1000.slice/session-2.scope".into(),
         ..act.clone()
     };
-    vec![Body::Action(act), Body::Action(refused), Body::Action(undone)]
+    vec![Body::Action(act), Body::Action(refused), Body::Action(undone), diagnosis()]
+}
+
+fn diagnosis() -> Body {
+    Body::Diagnosis(Box::new(Diagnosed {
+        process: Process { threads: 100, ..process() },
+        rule: "default".into(),
+        occasion: Occasion::Warning,
+        result: DiagnosisResult::Cause,
+        headline: "/opt/leak.py:12 in scan: Thread(target=scan).start() (counted, 98 %)".into(),
+        diagnosis: None,
+        took_ns: 210_000_000,
+    }))
 }
 
 const fn times(ns: u64) -> Quantiles {

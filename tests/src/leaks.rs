@@ -140,12 +140,16 @@ impl Expected {
     pub fn is_met_by(&self, cause: &serde_json::Value, leak: &Leak) -> bool {
         match self {
             Self::Line(line) => cause["file"] == leak.path() && cause["line"] == *line,
-            Self::Function(name) => cause["function"].as_str().is_some_and(|function| {
-                let bare = function.split(['(', '<']).next().unwrap_or_default();
-                bare == name || bare.ends_with(&format!("::{name}"))
-            }),
+            Self::Function(name) => cause["function"].as_str().is_some_and(|function| is_of(function, name)),
         }
     }
+}
+
+/// Whether a function has that name: alone, or behind `::`, and before its arguments if it shows them.
+fn is_of(function: &str, name: &str) -> bool {
+    let before = |at: usize| at == 0 || function[..at].ends_with("::");
+    let after = |at: usize| function[at..].is_empty() || function[at..].starts_with(['(', '<', ' ']);
+    function.match_indices(name).any(|(at, _)| before(at) && after(at + name.len()))
 }
 
 fn expected(source: &Path) -> Option<Expected> {

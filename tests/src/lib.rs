@@ -12,6 +12,7 @@
 
 mod agent;
 mod bpf;
+pub mod contained;
 pub mod guest;
 pub mod layout;
 mod leaks;

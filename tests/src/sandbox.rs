@@ -106,7 +106,7 @@ fn remove(folder: &Path) {
 }
 
 /// Where the cgroup2 hierarchy is mounted whole.
-fn mount() -> PathBuf {
+pub(crate) fn mount() -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let point = mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;

@@ -79,7 +79,7 @@ fn without_a_proof_there_is_no_patch() {
     let mut program = start(&script("shared_executor.py"));
     let answer = answer(&diagnose(&program, &["--patch", "--json"]));
     let patches = answer["patches"].as_array().unwrap();
-    assert!(patches.iter().all(|it| it["diff"].is_null() && it["refusal"] == "not-proved"), "{answer}");
+    assert!(patches.iter().all(|it| it["diff"].is_null() && it["reason"] == "not-proved"), "{answer}");
     assert_eq!(number(&answer["now"]["threads"]), THREADS + 1);
     assert!(program.end().success());
     for args in [&["diagnose", "--all", "--patch"][..], &["diagnose", "1", "--apply"]] {

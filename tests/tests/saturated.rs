@@ -46,8 +46,12 @@ fn saturation() -> Vec<Busy> {
 
 /// The same order to all, and the answers of all.
 fn all(pools: &mut [Pool], threads: u32) {
-    pools.iter_mut().for_each(|pool| pool.order(threads));
-    pools.iter_mut().for_each(|pool| assert_eq!(pool.answer(), threads));
+    for pool in pools.iter_mut() {
+        pool.order(threads);
+    }
+    for pool in pools {
+        assert_eq!(pool.answer(), threads);
+    }
 }
 
 /// Grows by heights that are far apart, and then at once.

@@ -73,6 +73,28 @@ fn of_a_loss() {
 }
 
 #[test]
+fn of_actions_by_hand() {
+    needs!(Root);
+    let mut shell = start("sh", &["-c", "read line"]);
+    let pid = shell.pid().to_string();
+    let mut records: Vec<Value> = Vec::new();
+    for words in [
+        &["contain", "--json", &pid, "stop"][..],
+        &["contain", "--json", &pid, "freeze"],
+        &["contain", "--json", "1", "kill"],
+        &["undo", "--json", &pid],
+        &["contain", "--json", &pid, "terminate"],
+    ] {
+        records
+            .extend(refusal(words).stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+    }
+    shell.end();
+    assert_eq!((records.len(), check(&records)), (6, BTreeSet::from(["action"])));
+    let results: Vec<&str> = records.iter().map(|record| text(&record["result"])).collect();
+    assert_eq!(results, ["verified", "verified", "refused", "verified", "verified", "verified"]);
+}
+
+#[test]
 fn of_run() {
     needs!(Root, Bpf);
     let sandbox = Sandbox::new(&["from", "target"]);

@@ -10,6 +10,7 @@ use std::{
 
 use tokio::{task::JoinSet, time::timeout};
 
+use super::report::Reporter;
 use crate::{
     config::{Actions, Step, ThreadRule},
     detect::ladder::{Due, Way},
@@ -72,6 +73,12 @@ impl Container {
             held: HashSet::new(),
             counts: BTreeMap::new(),
         }
+    }
+
+    /// A process as it is now; `None` when it has ended.
+    pub fn process(&self, key: ProcessKey, report: &mut Reporter) -> Option<Process> {
+        let target = Target::of_key(key)?;
+        Some(target.record(&mut report.converter.users, self.warden.mount()))
     }
 
     /// Whether the step may be done: the process, held, if so.
@@ -139,7 +146,9 @@ impl Container {
             match self.running.join_next().await {
                 Some(Ok(acts)) => {
                     self.start();
-                    acts.iter().for_each(|act| self.count(act));
+                    for act in &acts {
+                        self.count(act);
+                    }
                     return acts;
                 }
                 Some(Err(error)) => {

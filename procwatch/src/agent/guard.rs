@@ -4,6 +4,8 @@ use procwatch_common::stats::Stats;
 
 use super::{
     AgentError,
+    containing::Container,
+    measures::{Measures, Wake},
     output::Reader,
     placing::{Hands, Placer},
     report::Reporter,
@@ -15,6 +17,7 @@ use crate::{
     config::Config,
     detect::{Decision, Detector, threads::Threads},
     event::{Body, Event},
+    execute::contain::{Warden, protect::ProtectList},
     kernel::{Kernel, RingReader},
     record::{Body as RecordBody, HealthTopic, Mode, Ring},
     table::ProcessTable,
@@ -25,6 +28,7 @@ pub struct Guard {
     kernel: Kernel,
     urgent: RingReader,
     rules: RuleChooser,
+    measures: Measures,
     placer: Placer,
     report: Reporter,
     /// What was known when the agent looked around last.
@@ -47,10 +51,12 @@ impl Guard {
     ) -> Result<Self, AgentError> {
         let urgent = kernel.urgent()?;
         placer.arm(&mut kernel, mount)?;
-        let rules = RuleChooser::new(config);
+        let warden = Warden::new(mount, ProtectList::from(&config.protect));
+        let rules = RuleChooser::new(config, warden.clone());
         rules.arm(&mut kernel, config.mode == Mode::Enforce)?;
         kernel.steer(|control| control.stacks = 1)?;
-        Ok(Self { kernel, urgent, rules, placer, report, table: ProcessTable::new(), lost: 0 })
+        let measures = Measures::new(config, Container::new(warden));
+        Ok(Self { kernel, urgent, rules, measures, placer, report, table: ProcessTable::new(), lost: 0 })
     }
 
     /// Where it reports to.
@@ -63,8 +69,24 @@ impl Guard {
     /// # Errors
     /// When the kernel side or the output fails.
     pub fn begin(&mut self) -> Result<(), AgentError> {
+        self.recover()?;
         self.look_around()?;
         self.placer.begin_to_hold(&mut self.kernel)
+    }
+
+    /// What an agent that died has left in force is taken back.
+    fn recover(&mut self) -> Result<(), AgentError> {
+        let recovered = match self.rules.warden().recover(false) {
+            Ok(recovered) => recovered,
+            Err(error) => return self.report.health(HealthTopic::Degraded, error.to_string()),
+        };
+        for note in recovered.notes {
+            self.report.health(HealthTopic::Degraded, note)?;
+        }
+        for act in recovered.acts {
+            self.report.now_record(RecordBody::Action(act))?;
+        }
+        Ok(())
     }
 
     /// Works until the order to end. A reader that leaves does not end it: the work goes on in silence.
@@ -72,6 +94,7 @@ impl Guard {
     /// # Errors
     /// When the kernel side or the output fails.
     pub async fn run(&mut self, shutdown: &mut Shutdown) -> Result<(), AgentError> {
+        let clock = self.report.converter.clock;
         loop {
             self.drain()?;
             self.report.shed();
@@ -89,6 +112,7 @@ impl Guard {
                         self.look_for_strays()?;
                     }
                 }
+                wake = self.measures.next(&clock) => self.measure(wake)?,
                 ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
             }
         }
@@ -99,17 +123,26 @@ impl Guard {
         Ok(())
     }
 
+    /// What is under way came to something, or the time of a step has come.
+    fn measure(&mut self, wake: Wake) -> Result<(), AgentError> {
+        let Self { kernel, rules, measures, report, .. } = self;
+        measures.on_wake(wake, |number| rules.book().rule(number), kernel, report)
+    }
+
     /// The picture of what runs: alerts for those above a level already, placement of those outside.
     fn look_around(&mut self) -> Result<(), AgentError> {
         let picture = self.kernel.picture()?;
         let subjects: Vec<_> = picture.into_iter().map(|process| process.subject).collect();
         self.table = ProcessTable::new();
         self.table.add_picture(&subjects);
-        let Self { kernel, rules, report, .. } = self;
-        rules.on_picture(&subjects, kernel, report)?;
+        let Self { kernel, rules, measures, report, .. } = self;
+        for (key, threads, rule) in rules.on_picture(&subjects, kernel, report)? {
+            measures.cap_by_cgroup(key, threads, rules.book().rule(rule), report)?;
+        }
         for subject in &subjects {
             if let Some(alert) = rules.at_start(subject, kernel, report)? {
-                report.alert(alert, rules.book(), None)?;
+                report.alert(&alert, rules.book(), None)?;
+                measures.on_alert(&alert, rules.book(), kernel, report)?;
             }
         }
         self.look_for_strays()
@@ -151,13 +184,15 @@ impl Guard {
              {state_full} times a state map was full; {} lines unread",
             urgent.sent,
             urgent.lost,
-            self.report.lines_shed()
+            self.report.lines_shed(),
         );
         drop(self.kernel);
+        let done = self.measures.stop(&mut self.report).await?;
         if let Some(account) = self.placer.account(&stats) {
             self.report.now_record(RecordBody::Placement(account))?;
         }
-        self.report.health(HealthTopic::Stopped, message)?;
+        let done = if done.is_empty() { done } else { format!("; actions: {done}") };
+        self.report.health(HealthTopic::Stopped, message + &done)?;
         self.report.finish().await
     }
 
@@ -172,8 +207,10 @@ impl Guard {
                     continue;
                 }
                 Body::Program(exec) => {
-                    let Self { kernel, rules, report, .. } = self;
-                    rules.on_program(&event, exec, kernel, report)?;
+                    let Self { kernel, rules, measures, report, .. } = self;
+                    if let Some((key, threads, rule)) = rules.on_program(&event, exec, kernel, report)? {
+                        measures.cap_by_cgroup(key, threads, rules.book().rule(rule), report)?;
+                    }
                     continue;
                 }
                 Body::Refused(_) => {
@@ -186,8 +223,15 @@ impl Guard {
             decisions.extend(self.placer.placement.on(&event, &self.table));
             for decision in decisions {
                 match decision {
-                    Decision::Alert(alert) => self.report.alert(alert, self.rules.book(), None)?,
-                    Decision::Cleared(event) => self.report.cleared(event, self.rules.book(), None)?,
+                    Decision::Alert(alert) => {
+                        let Self { kernel, rules, measures, report, .. } = self;
+                        report.alert(&alert, rules.book(), None)?;
+                        measures.on_alert(&alert, rules.book(), kernel, report)?;
+                    }
+                    Decision::Cleared(event) => {
+                        self.measures.on_cleared(&event);
+                        self.report.cleared(event, self.rules.book(), None)?;
+                    }
                     Decision::Place(place) => {
                         let mut later = Vec::new();
                         let Self { kernel, urgent, placer, report, .. } = self;

@@ -1,7 +1,9 @@
 //! What `run` and `watch` are made of: the loop's parts between the rings and the output.
 
 pub mod containing;
+pub mod diagnosing;
 pub mod guard;
+pub mod measures;
 pub mod output;
 pub mod placing;
 pub mod priority;

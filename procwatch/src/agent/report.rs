@@ -120,7 +120,7 @@ impl Reporter {
     /// When it cannot be encoded.
     pub fn alert(
         &mut self,
-        alert: Alert,
+        alert: &Alert,
         book: &RuleBook,
         lineage: Option<Vec<Ancestor>>,
     ) -> Result<(), AgentError> {
@@ -130,10 +130,10 @@ impl Reporter {
         let alert = AlertExtra {
             exe: inspect::exe(event.subject.key()),
             latency_ns: (!at_start).then_some(latency),
-            at_start,
-            ..of_rule(&event, book)
+            at_start: *at_start,
+            ..of_rule(event, book)
         };
-        self.counted(event, Extra { lineage, alert })
+        self.counted(event.clone(), Extra { lineage, alert })
     }
 
     /// A process that fell back from a bound, or ended.

@@ -7,10 +7,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::{AgentError, output::Reader, report::Reporter, shutdown::Shutdown, threads::RuleChooser};
 use crate::{
-    cgroup::ResolvedCgroup,
+    cgroup::{Mount, ResolvedCgroup},
     config::Config,
     detect::{Decision, Detector, threads::Threads},
     event::{Event, Subject},
+    execute::contain::{Warden, protect::ProtectList},
     filter::Filter,
     kernel::{Kernel, RingReader, object::StreamFilter, ring::Taken},
     record::{self, HealthTopic, Ring, Summary},
@@ -60,6 +61,7 @@ impl Stream {
     /// When the kernel refuses something.
     pub fn new(
         mut kernel: Kernel,
+        mount: &Mount,
         filter: Filter,
         report: Reporter,
         lineage: bool,
@@ -70,7 +72,7 @@ impl Stream {
             urgent: kernel.urgent()?,
             kernel,
             filter,
-            rules: RuleChooser::new(&Config::default()),
+            rules: RuleChooser::new(&Config::default(), Warden::new(mount, ProtectList::default())),
             report,
             table: lineage.then(ProcessTable::new),
             missing: BTreeMap::new(),
@@ -305,7 +307,7 @@ impl Stream {
             self.limit -= 1;
             let lineage = self.table.as_ref().map(|table| table.lineage(&event.subject));
             match decision {
-                Decision::Alert(alert) => self.report.alert(alert, self.rules.book(), lineage)?,
+                Decision::Alert(alert) => self.report.alert(&alert, self.rules.book(), lineage)?,
                 Decision::Cleared(event) => self.report.cleared(event, self.rules.book(), lineage)?,
                 Decision::Place(_) => {}
             }

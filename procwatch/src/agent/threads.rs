@@ -1,26 +1,39 @@
 //! Which rule about threads a process has: chosen here, known to the kernel programs by its number.
 
+use procwatch_common::policy::PROTECTED;
+
 use super::{AgentError, report::Reporter};
 use crate::{
     cgroup::CgroupPath,
     config::{Config, OnMissing, Program},
     detect::{Alert, threads},
-    event::{Event, Exec, Subject},
+    event::{Event, Exec, ProcessKey, Subject},
+    execute::contain::{Warden, target::Target},
     inspect,
     kernel::Kernel,
     rulebook::RuleBook,
     text::Text,
 };
 
+/// A process that is to be capped by its cgroup: its most threads, and the number of its rule.
+pub type CapByCgroup = (ProcessKey, u32, u32);
+
 /// Chooses rules.
 pub struct RuleChooser {
     book: RuleBook,
+    /// Knows who is never contained.
+    warden: Warden,
 }
 
 impl RuleChooser {
     /// The rules of a configuration.
-    pub fn new(config: &Config) -> Self {
-        Self { book: RuleBook::new(config) }
+    pub fn new(config: &Config, warden: Warden) -> Self {
+        Self { book: RuleBook::new(config), warden }
+    }
+
+    /// Who is asked whom nothing is done to.
+    pub const fn warden(&self) -> &Warden {
+        &self.warden
     }
 
     /// All rules.
@@ -62,7 +75,7 @@ impl RuleChooser {
         }
     }
 
-    /// A process runs a program: its rule is chosen.
+    /// A process runs a program: its rule is chosen. The process, when its cgroup has to do what the kernel cannot.
     ///
     /// # Errors
     /// When the kernel refuses the write.
@@ -72,13 +85,13 @@ impl RuleChooser {
         exec: &Exec,
         kernel: &mut Kernel,
         report: &mut Reporter,
-    ) -> Result<(), AgentError> {
+    ) -> Result<Option<CapByCgroup>, AgentError> {
         let argv = exec.argv.as_ref().map(|argv| argv.args.clone());
         let program = self.program(&event.subject, argv, report);
         self.tell(&event.subject, &program, kernel)
     }
 
-    /// The rules of all that run already.
+    /// The rules of all that run already. Those whose cgroups have to do what the kernel cannot.
     ///
     /// # Errors
     /// When the kernel refuses a write.
@@ -87,15 +100,13 @@ impl RuleChooser {
         subjects: &[Subject],
         kernel: &mut Kernel,
         report: &mut Reporter,
-    ) -> Result<(), AgentError> {
-        if !self.book.has_others() {
-            return Ok(());
-        }
-        for subject in subjects {
+    ) -> Result<Vec<CapByCgroup>, AgentError> {
+        let mut by_cgroup = Vec::new();
+        for subject in subjects.iter().filter(|_| self.book.has_others()) {
             let program = self.program(subject, None, report);
-            self.tell(subject, &program, kernel)?;
+            by_cgroup.extend(self.tell(subject, &program, kernel)?);
         }
-        Ok(())
+        Ok(by_cgroup)
     }
 
     /// What rules look at. /proc is asked only for what one of them names and the kernel did not tell.
@@ -115,17 +126,34 @@ impl RuleChooser {
         }
     }
 
-    fn tell(&self, subject: &Subject, program: &Program, kernel: &mut Kernel) -> Result<(), AgentError> {
-        let rule = self.book.choose(program);
-        if rule == 0 {
-            return Ok(kernel.threads().forget_process(subject.pid)?);
+    fn tell(
+        &self,
+        subject: &Subject,
+        program: &Program,
+        kernel: &mut Kernel,
+    ) -> Result<Option<CapByCgroup>, AgentError> {
+        let key = subject.key();
+        let number = self.book.choose(program);
+        if number == 0 {
+            kernel.threads().forget_process(key.pid)?;
+            return Ok(None);
         }
-        kernel.threads().set_process(subject.key(), rule, 0)?;
+        let rule = self.book.rule(number);
+        let contains = rule.cap.is_some() || rule.stop_at.is_some();
+        let protected = contains && self.is_protected(key);
+        kernel.threads().set_process(key, number, if protected { PROTECTED } else { 0 })?;
         // The programs take the cell of a process away at its end. It may have ended before there was one.
-        if !inspect::is_alive(subject.key()) {
-            kernel.threads().forget_process(subject.pid)?;
+        if !inspect::is_alive(key) {
+            kernel.threads().forget_process(key.pid)?;
+            return Ok(None);
         }
-        Ok(())
+        let cap = rule.cap.filter(|_| !protected && !kernel.can_cap());
+        Ok(cap.map(|threads| (key, threads, number)))
+    }
+
+    fn is_protected(&self, key: ProcessKey) -> bool {
+        // Who has ended needs no protection.
+        Target::of_key(key).is_some_and(|target| self.warden.refusal(&target).is_some())
     }
 
     /// The alert for a process that was there before the agent, unless the kernel side has told of it.

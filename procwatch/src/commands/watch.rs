@@ -59,7 +59,7 @@ pub async fn run(args: &WatchArgs) -> Result<(), AgentError> {
     let ring_bytes = args.ring_kib << 10;
     let kernel = Kernel::load(Setup { stream_bytes: ring_bytes, hold: false, cap: false })?;
 
-    let mut stream = Stream::new(kernel, filter, report, args.lineage, args.count)?;
+    let mut stream = Stream::new(kernel, &mount, filter, report, args.lineage, args.count)?;
     stream.open(ring_bytes, cgroup.as_ref())?;
     let end = args.duration.map(|duration| Instant::now() + duration);
     stream.follow(&mut shutdown, end).await?;

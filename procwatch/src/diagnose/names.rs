@@ -42,18 +42,29 @@ pub(super) fn read(pid: u32, deadline: Instant) -> io::Result<Names> {
 
 /// Groups names that differ only by their numbers, largest first.
 pub(super) fn grouped(names: &[Vec<u8>]) -> Vec<NameGroup> {
-    let mut counts: HashMap<Vec<u8>, (u32, &[u8])> = HashMap::new();
+    let mut counts: HashMap<Vec<u8>, Members<'_>> = HashMap::new();
     for name in names {
-        counts.entry(without_numbers(name)).or_insert((0, name)).0 += 1;
+        let members =
+            counts.entry(without_numbers(name)).or_insert(Members { count: 0, first: name, same: true });
+        members.count += 1;
+        members.same &= members.first == name;
     }
-    let shown = |(pattern, (count, example)): (Vec<u8>, (u32, &[u8]))| NameGroup {
-        // One alone keeps its number.
-        name: Text::new(if count == 1 { example.to_owned() } else { pattern }),
-        count,
+    let shown = |(pattern, members): (Vec<u8>, Members<'_>)| NameGroup {
+        // Where all have the same number it is a part of the name.
+        name: Text::new(if members.same { members.first.to_owned() } else { pattern }),
+        count: members.count,
     };
     let mut groups: Vec<NameGroup> = counts.into_iter().map(shown).collect();
     groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.as_bytes().cmp(b.name.as_bytes())));
     groups
+}
+
+/// Those that differ only by their numbers.
+struct Members<'a> {
+    count: u32,
+    first: &'a [u8],
+    /// They do not differ at all.
+    same: bool,
 }
 
 /// Each run of digits becomes `N`.
@@ -96,8 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn one_alone_keeps_its_number() {
-        assert_eq!(shown(&["python3"]), [("python3".to_owned(), 1)]);
+    fn a_number_that_all_have_is_a_part_of_the_name() {
+        assert_eq!(shown(&["python3", "python3"]), [("python3".to_owned(), 2)]);
     }
 
     #[test]

@@ -50,10 +50,10 @@ pub fn read(agent: u32, process: ProcessKey) -> Result<Option<Creators>, KernelE
         return Ok(None);
     };
     let refusals: HashMap<_, [u64; 2], RefusalCell> = map(Map::HashMap(refusals), "REFUSALS")?;
-    let stacks = stacks_of(process, map(Map::LruHashMap(stacks), "STACKS")?);
+    let stacks = stacks_of(process, &map(Map::LruHashMap(stacks), "STACKS")?);
     let kept: u64 = stacks.iter().map(|stack| stack.count).sum();
     Ok(Some(Creators {
-        samples: samples_of(process, map(Map::LruHashMap(samples), "SAMPLES")?),
+        samples: samples_of(process, &map(Map::LruHashMap(samples), "SAMPLES")?),
         creations: growth.creations,
         unkept: growth.creations.saturating_sub(kept),
         refused: refusals.get(&name, 0).map_or(0, |cell| cell.refused),
@@ -97,7 +97,7 @@ fn map<M: TryFrom<Map, Error = MapError>>(map: Map, name: &'static str) -> Resul
     M::try_from(map).map_err(|source| KernelError::Map { name, source })
 }
 
-fn stacks_of(process: ProcessKey, map: HashMap<MapData, StackKey, StackCell>) -> Vec<CreatorStack> {
+fn stacks_of(process: ProcessKey, map: &HashMap<MapData, StackKey, StackCell>) -> Vec<CreatorStack> {
     // A key that goes away while we walk ends the walk: what was seen is told.
     let keys = map.keys().map_while(Result::ok);
     let own = keys.filter(|key| (key.tgid, key.start_ns) == (process.pid, process.start.0));
@@ -117,7 +117,7 @@ fn stacks_of(process: ProcessKey, map: HashMap<MapData, StackKey, StackCell>) ->
     stacks
 }
 
-fn samples_of(process: ProcessKey, map: HashMap<MapData, SampleKey, SampleCell>) -> Vec<StackSample> {
+fn samples_of(process: ProcessKey, map: &HashMap<MapData, SampleKey, SampleCell>) -> Vec<StackSample> {
     let slots = 0..procwatch_common::creators::MAX_SAMPLES;
     let mut samples: Vec<StackSample> = slots
         .filter_map(|slot| {

@@ -130,6 +130,7 @@ const fn kind(body: &Body) -> &'static str {
         Body::Hold(_) => "hold",
         Body::Placement(_) => "placement",
         Body::Action(_) => "action",
+        Body::Diagnosis(_) => "diagnosis",
         Body::Loss(_) => "loss",
         Body::Health(_) => "health",
         Body::Summary(_) => "summary",
@@ -152,6 +153,7 @@ const fn process(body: &Body) -> Option<&Process> {
         Body::Outcome(outcome) => &outcome.process,
         Body::Hold(hold) => &hold.process,
         Body::Action(act) => &act.process,
+        Body::Diagnosis(diagnosed) => &diagnosed.process,
         Body::Placement(_) | Body::Loss(_) | Body::Health(_) | Body::Summary(_) => return None,
     })
 }

@@ -87,6 +87,7 @@ mod tests {
                 "action",
                 "action",
                 "action",
+                "diagnosis",
                 "loss",
                 "health",
                 "summary",

@@ -19,7 +19,7 @@ const CALL: Duration = Duration::from_secs(5);
 /// How long a unit may take to start or to stop, all in all.
 const JOB: Duration = Duration::from_secs(15);
 /// How long a service may take to stop, which it may do for 90 s, and to start again.
-const RESTART: Duration = Duration::from_secs(120);
+const RESTART: Duration = Duration::from_mins(2);
 /// How long a daemon-reload may take: all unit files are read again and all generators run.
 const RELOAD: Duration = Duration::from_secs(90);
 

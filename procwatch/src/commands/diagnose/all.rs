@@ -66,7 +66,11 @@ pub(super) fn run(config: Option<&Path>, json: bool) -> Result<(), AgentError> {
     let ranges = config.threads.iter().map(|rule| rule.normal.unwrap_or(NORMAL).high);
     let lowest = ranges.min().unwrap_or(NORMAL.high);
     for subject in processes.iter().filter(|it| it.threads > lowest) {
-        let Some((rule, normal)) = normal_of(&config.threads, subject) else {
+        // It may have ended since the picture.
+        let Some(program) = inspect::program(subject.key()) else {
+            continue;
+        };
+        let Some((rule, normal)) = normal_of(&config.threads, &program) else {
             continue;
         };
         if subject.threads > normal.high {
@@ -79,7 +83,7 @@ pub(super) fn run(config: Option<&Path>, json: bool) -> Result<(), AgentError> {
                 uid: subject.uid,
                 user: users.name(subject.uid).cloned(),
                 comm: subject.comm,
-                command: command(subject),
+                command: command(&program),
                 rule: rule.described.clone(),
             });
         }
@@ -99,16 +103,14 @@ pub(super) fn run(config: Option<&Path>, json: bool) -> Result<(), AgentError> {
 }
 
 /// The rule that holds for a process, and what it calls normal; `None` for one that is ignored.
-fn normal_of<'a>(rules: &'a [ThreadRule], subject: &Subject) -> Option<(&'a ThreadRule, NormalRange)> {
-    let program = inspect::program(subject.key())?;
-    let rule = rules.get(choose(rules, &program)).filter(|rule| !rule.ignore)?;
+fn normal_of<'a>(rules: &'a [ThreadRule], program: &Program) -> Option<(&'a ThreadRule, NormalRange)> {
+    let rule = rules.get(choose(rules, program)).filter(|rule| !rule.ignore)?;
     Some((rule, rule.normal.unwrap_or(NORMAL)))
 }
 
-fn command(subject: &Subject) -> Text {
-    let words = inspect::program(subject.key()).and_then(|program| program.argv).unwrap_or_default();
-    let words: Vec<&[u8]> = words.iter().map(Text::as_bytes).collect();
-    if words.is_empty() { Text::new(subject.comm.as_bytes()) } else { Text::new(words.join(&b' ')) }
+fn command(program: &Program) -> Text {
+    let words: Vec<&[u8]> = program.argv.iter().flatten().map(Text::as_bytes).collect();
+    if words.is_empty() { Text::new(program.comm.as_bytes()) } else { Text::new(words.join(&b' ')) }
 }
 
 fn write(out: &mut impl Write, listed: &[Listed], total: &Total, json: bool) -> io::Result<()> {

@@ -26,7 +26,7 @@ pub(super) struct Patch {
     /// What changes for who runs it.
     remarks: Vec<&'static str>,
     /// Why there is none.
-    refusal: Option<NoPatch>,
+    reason: Option<NoPatch>,
     /// The file as it was, escaped; when the change was made.
     backup: Option<Text>,
     /// Why it was not made, escaped; when it was asked for.
@@ -49,14 +49,14 @@ fn patch(diagnosis: &Diagnosis, hint: &Hint, apply: bool) -> Patch {
         file: hint.file.clone(),
         diff: None,
         remarks: Vec::new(),
-        refusal: None,
+        reason: None,
         backup: None,
         not_applied: None,
     };
     let proposal = match proposal(diagnosis, hint) {
         Ok(proposal) => proposal,
         Err(reason) => {
-            patch.refusal = Some(reason);
+            patch.reason = Some(reason);
             return patch;
         }
     };
@@ -107,8 +107,8 @@ pub(super) fn write(out: &mut impl Write, patches: &[Patch]) -> io::Result<()> {
         writeln!(out, "patch    none: no known pattern was found")?;
     }
     for patch in patches {
-        let Patch { hint, diff, remarks, refusal, backup, not_applied, .. } = patch;
-        if let Some(reason) = refusal {
+        let Patch { hint, diff, remarks, reason, backup, not_applied, .. } = patch;
+        if let Some(reason) = reason {
             writeln!(out, "patch    none for {hint}: {reason}")?;
         }
         if let Some(diff) = diff {

@@ -18,7 +18,10 @@ use toml::{
 pub use fit::{Mismatch, Prefilter, choose, why_not};
 pub(super) use layers::{add, against_protection};
 
-use super::{Accounts, Actions, Burst, DEFAULT_LEVELS, Leak, Match, OnMissing, ThreadRule, read::Reader};
+use super::{
+    Accounts, Actions, Burst, Containment, DEFAULT_LEVELS, Leak, Match, OnMissing, Step, ThreadRule,
+    read::Reader,
+};
 
 /// Most rules of all files together, the catch-all among them.
 pub const MAX_THREAD_RULES: usize = 64;
@@ -66,7 +69,7 @@ impl ThreadRule {
             stop_at: None,
             on_missing: OnMissing::default(),
             protect: false,
-            actions: Actions::default(),
+            actions: Actions::unless_said(&DEFAULT_LEVELS, Some(DEFAULT_LEAK)),
             described: "default".to_owned(),
             location: None,
         }
@@ -80,6 +83,18 @@ impl ThreadRule {
     /// Its name in messages: `threads[1]`, or `default`.
     pub fn name(&self) -> &str {
         self.described.split_once(' ').map_or(&self.described, |(name, _)| name)
+    }
+}
+
+impl Actions {
+    /// What is done when nothing is said: at the second level, and at a leak, procwatch says which code creates the threads.
+    fn unless_said(levels: &[u32], leak: Option<Leak>) -> Self {
+        let diagnose = vec![Step { action: Containment::Diagnose, after: Duration::ZERO }];
+        Self {
+            warning: if levels.len() > 1 { diagnose.clone() } else { Vec::new() },
+            leak: if leak.is_some() { diagnose } else { Vec::new() },
+            ..Self::default()
+        }
     }
 }
 
@@ -150,7 +165,11 @@ fn read_rule(reader: &mut Reader<'_>, entry: &Entry<'_, '_>, accounts: &dyn Acco
     let (ignore, protect) = (flag("ignore") == Some(true), flag("protect") == Some(true));
     let (matches, described) = matches::read(reader, entry, accounts);
     let growth = growth::read(reader, entry);
-    let actions = actions::read(reader, entry);
+    let actions = if entry.get("actions").is_some() || ignore {
+        actions::read(reader, entry)
+    } else {
+        Actions::unless_said(&growth.levels, growth.leak)
+    };
     let rule = ThreadRule {
         matches,
         ignore,

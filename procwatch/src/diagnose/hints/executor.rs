@@ -29,7 +29,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Option<Hint> {
     if site.creation.as_ref().is_some_and(|it| it.function.is_some() || it.in_loop) {
         evidence.push(format!("it is made in {}, at each call", site.function));
     }
-    (workers >= MANY.min(pools)).then(|| at("executor-per-call", site, evidence))
+    (workers >= MANY.min(pools)).then(|| at("executor-per-call", site, &evidence))
 }
 
 /// Each executor calls its first worker `…_0`.

@@ -10,6 +10,8 @@ const DESCRIPTORS: usize = 8;
 /// Most descriptors that are looked at.
 const MAX_LOOKED_AT: usize = 65_536;
 
+const NAME: &str = "inotify-without-bound";
+
 pub(super) fn find(scene: &Scene<'_>) -> Option<Hint> {
     let (descriptors, watches) = count(scene.pid);
     if descriptors < DESCRIPTORS {
@@ -20,10 +22,9 @@ pub(super) fn find(scene: &Scene<'_>) -> Option<Hint> {
     if !limit.is_empty() {
         evidence.push(format!("the kernel allows a user {}", limit.trim()));
     }
-    const NAME: &str = "inotify-without-bound";
     let site = scene.site(|it| *it == Kind::Observer).or_else(|| scene.sites.first());
     Some(match site {
-        Some(site) => at(NAME, site, evidence),
+        Some(site) => at(NAME, site, &evidence),
         None => Hint { name: NAME.to_owned(), file: None, line: None, function: None, evidence },
     })
 }

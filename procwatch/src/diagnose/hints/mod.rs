@@ -49,7 +49,7 @@ impl Scene<'_> {
 }
 
 /// A hint at the line that names the kind: `ThreadPoolExecutor(…)`, not its `submit`.
-fn at(name: &str, site: &Site, evidence: Vec<String>) -> Hint {
+fn at(name: &str, site: &Site, evidence: &[String]) -> Hint {
     let line = site.creation.as_ref().map_or(site.line, |it| it.made);
     Hint {
         name: name.to_owned(),

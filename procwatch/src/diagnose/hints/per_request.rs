@@ -11,5 +11,5 @@ pub(super) fn find(scene: &Scene<'_>) -> Option<Hint> {
     let site = scene.site(|it| *it == Kind::Server)?;
     let evidence =
         vec![format!("{requests} threads of socketserver answer one request each, at the same time")];
-    Some(at("thread-per-request", site, evidence))
+    Some(at("thread-per-request", site, &evidence))
 }

@@ -18,5 +18,5 @@ pub(super) fn find(scene: &Scene<'_>) -> Option<Hint> {
     if target == Some(last_part(&site.function)) {
         evidence.push(format!("{} sets a timer for itself", site.function));
     }
-    Some(at("timer-chain", site, evidence))
+    Some(at("timer-chain", site, &evidence))
 }

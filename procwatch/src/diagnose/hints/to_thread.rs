@@ -23,5 +23,5 @@ pub(super) fn find(scene: &Scene<'_>) -> Option<Hint> {
             "{loops} event loops have an executor of their own, by their first workers asyncio_0"
         ));
     }
-    Some(at("to-thread-per-call", site, evidence))
+    Some(at("to-thread-per-call", site, &evidence))
 }

@@ -3,8 +3,10 @@
 use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 use object::{
-    Object as _, ObjectSection as _, ObjectSegment as _, ReadCache, ReadRef, elf::FileHeader64,
-    endian::Endianness, read::elf::ElfFile,
+    Object as _, ObjectSection as _, ObjectSegment, ReadCache, ReadRef, SegmentFlags,
+    elf::{FileHeader64, PF_X},
+    endian::Endianness,
+    read::elf::ElfFile,
 };
 
 use crate::diagnose::maps::Mapping;
@@ -31,8 +33,8 @@ pub(super) struct Elf {
     pub(super) debug_frame: Option<Vec<u8>>,
     pub(super) build_id: Option<String>,
     pub(super) is_go: bool,
-    /// Offset in the file, offset of its end, and address, of each part that is loaded.
-    loaded: Vec<(u64, u64, u64)>,
+    /// Offset in the file, offset of its end, and address, of each part that is loaded and may be run. Parts share pages.
+    code: Vec<(u64, u64, u64)>,
 }
 
 impl Elf {
@@ -58,10 +60,6 @@ impl Elf {
             let section = elf.section_by_name(name).filter(|section| section.size() <= MAX_SECTION)?;
             Some(Section { address: section.address(), data: section.data().ok()?.to_owned() })
         };
-        let range = |segment: object::read::elf::ElfSegment<'data, '_, FileHeader64<Endianness>, R>| {
-            let (offset, size) = segment.file_range();
-            (offset, offset.saturating_add(size), segment.address())
-        };
         let build_id = elf.build_id().ok().flatten();
         Ok(Self {
             eh_frame: section(".eh_frame"),
@@ -70,7 +68,7 @@ impl Elf {
             build_id: build_id.map(|id| hex(&id[..id.len().min(MAX_BUILD_ID)])),
             is_go: elf.section_by_name(".go.buildinfo").is_some()
                 || elf.section_by_name(".gopclntab").is_some(),
-            loaded: elf.segments().map(range).collect(),
+            code: elf.segments().filter_map(|segment| code(&segment)).collect(),
         })
     }
 
@@ -78,10 +76,18 @@ impl Elf {
     pub(super) fn bias(&self, mapping: &Mapping) -> Option<u64> {
         let page = |address: u64| address & !0xfff;
         let holds = |(start, end, _): &&(u64, u64, u64)| (page(*start)..*end).contains(&mapping.offset);
-        let (start, _, address) = self.loaded.iter().find(holds)?;
+        let (start, _, address) = self.code.iter().find(holds)?;
         let first = address.wrapping_sub(*start).wrapping_add(mapping.offset);
         Some(mapping.start.wrapping_sub(first))
     }
+}
+
+fn code<'data>(segment: &impl ObjectSegment<'data>) -> Option<(u64, u64, u64)> {
+    let SegmentFlags::Elf { p_flags } = segment.flags() else {
+        return None;
+    };
+    let (offset, size) = segment.file_range();
+    (p_flags & PF_X != 0).then(|| (offset, offset.saturating_add(size), segment.address()))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -116,7 +122,7 @@ mod tests {
 
     #[test]
     fn bias_is_by_the_part_that_is_loaded() {
-        let elf = Elf { loaded: vec![(0, 0x800, 0), (0x1234, 0x5000, 0x2234)], ..Elf::default() };
+        let elf = Elf { code: vec![(0, 0x800, 0), (0x1234, 0x5000, 0x2234)], ..Elf::default() };
         let mapping = Mapping {
             start: 0x7000_2000,
             end: 0x7000_6000,

@@ -59,7 +59,7 @@ pub(super) fn answer(pid: u32, mappings: &[Mapping], creators: &Creators, deadli
             unwound.entry(sample.stack_hash).or_default().push(unwinder.unwind(sample, deadline));
         }
     }
-    let mut merged = merge::merge(&creators.stacks, &unwound);
+    let mut merged = merge::merge(&creators.stacks, &unwound, |address| is_code(mappings, address));
     if merged.len() > MAX_STACKS {
         native.cut.push(format!("{MAX_STACKS} of {} stacks were named", merged.len()));
         merged.truncate(MAX_STACKS);
@@ -68,7 +68,9 @@ pub(super) fn answer(pid: u32, mappings: &[Mapping], creators: &Creators, deadli
     let mut names = symbols::names(pid, addresses, mappings, NAMES_LIMIT);
     for (address, frames) in &mut names {
         let build_id = unwinder.build_id(*address);
-        frames.iter_mut().for_each(|frame| frame.build_id.clone_from(&build_id));
+        for frame in frames {
+            frame.build_id.clone_from(&build_id);
+        }
     }
     let total = creators.stacks.iter().map(|stack| stack.count).sum();
     native.tell(merged, &names, total);
@@ -139,6 +141,10 @@ impl Native {
             evidence: vec![format!("calls {}{called}", calls.unwrap_or_else(|| "clone".to_owned()))],
         });
     }
+}
+
+fn is_code(mappings: &[Mapping], address: u64) -> bool {
+    mappings.iter().any(|it| it.is_executable && (it.start..it.end).contains(&address))
 }
 
 fn put_together(groups: Vec<CreatorGroup>, total: u64) -> Vec<CreatorGroup> {

@@ -21,7 +21,7 @@ pub(super) struct Unwinder<'a> {
     mappings: &'a [Mapping],
     /// Files by the first mapping of each.
     elves: HashMap<u64, Option<Elf>>,
-    unwinder: UnwinderX86_64<Vec<u8>>,
+    tables: UnwinderX86_64<Vec<u8>>,
     cache: CacheX86_64,
     table_bytes: usize,
 }
@@ -32,7 +32,7 @@ impl<'a> Unwinder<'a> {
             pid,
             mappings,
             elves: HashMap::new(),
-            unwinder: UnwinderX86_64::new(),
+            tables: UnwinderX86_64::new(),
             cache: CacheX86_64::new(),
             table_bytes: 0,
         }
@@ -60,7 +60,7 @@ impl<'a> Unwinder<'a> {
             bytes.try_into().map(u64::from_le_bytes).map_err(|_| ())
         };
         let registers = UnwindRegsX86_64::new(sample.ip, sample.sp, sample.bp);
-        let mut frames = self.unwinder.iter_frames(sample.ip, registers, &mut self.cache, &mut read);
+        let mut frames = self.tables.iter_frames(sample.ip, registers, &mut self.cache, &mut read);
         let mut addresses = Vec::new();
         while addresses.len() < MAX_FRAMES
             && let Ok(Some(frame)) = frames.next()
@@ -68,10 +68,7 @@ impl<'a> Unwinder<'a> {
             addresses.push(frame.address_for_lookup());
         }
         // What leads to no code was read from what is no return address.
-        let code = |address: &u64| {
-            self.mappings.iter().any(|it| it.is_executable && (it.start..it.end).contains(address))
-        };
-        let good = addresses.iter().take_while(|address| code(address)).count();
+        let good = addresses.iter().take_while(|address| super::is_code(self.mappings, **address)).count();
         addresses.truncate(good);
         addresses
     }
@@ -114,12 +111,7 @@ impl<'a> Unwinder<'a> {
             debug_frame: debug,
             ..ExplicitModuleSectionInfo::default()
         };
-        self.unwinder.add_module(Module::new(
-            mapping.path.clone(),
-            mapping.start..mapping.end,
-            bias,
-            sections,
-        ));
+        self.tables.add_module(Module::new(mapping.path.clone(), mapping.start..mapping.end, bias, sections));
         // Rules that were made up without the table.
         self.cache = CacheX86_64::new();
     }

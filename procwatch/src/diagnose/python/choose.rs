@@ -174,7 +174,7 @@ impl Site {
                 // Before 3.11 the class is not told.
                 if class.is_none_or(|class| class == name) {
                     self.weight += 40;
-                    self.evidence.push(format!("{count} live threads run {}.run", name));
+                    self.evidence.push(format!("{count} live threads run {name}.run"));
                 }
             }
             (Role::Subclass(start), Kind::Observer) if origin(&start.file) == Origin::Package => {

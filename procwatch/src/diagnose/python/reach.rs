@@ -112,26 +112,26 @@ impl Reach {
         };
         let who = thread.name.as_deref().unwrap_or("a thread");
         let evidence = format!("{who} runs {} at line {}", frame.function, frame.line);
-        self.put((frame.file.clone(), function), weight, &evidence, DEPTH);
+        self.put(&(frame.file.clone(), function), weight, &evidence, DEPTH);
     }
 
     /// Marks a function, and those that it calls.
-    fn put(&mut self, place: Place, weight: u32, evidence: &str, depth: u32) {
-        if self.places.get(&place).is_some_and(|from| from.weight >= weight) {
+    fn put(&mut self, place: &Place, weight: u32, evidence: &str, depth: u32) {
+        if self.places.get(place).is_some_and(|from| from.weight >= weight) {
             return;
         }
         self.places.insert(place.clone(), From { weight, evidence: evidence.to_owned() });
         if depth == 0 || weight <= 2 {
             return;
         }
-        for next in self.called_from(&place) {
+        for next in self.called_from(place) {
             let name = self.name_of(&next);
             let evidence = if evidence.ends_with(&name) {
                 evidence.to_owned()
             } else {
                 format!("{evidence}, which calls {name}")
             };
-            self.put(next, weight - 2, &evidence, depth - 1);
+            self.put(&next, weight - 2, &evidence, depth - 1);
         }
     }
 

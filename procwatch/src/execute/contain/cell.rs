@@ -24,7 +24,9 @@ pub struct Cell {
     pub unit: Option<String>,
     /// Where the process was moved from; `None` when it was not moved.
     pub from: Option<Origin>,
-    /// Controllers that were enabled for it in the cgroup above.
+    /// Whether controllers may be enabled for it in the cgroup above.
+    pub may_enable: bool,
+    /// Those that were.
     pub enabled: Vec<String>,
 }
 

@@ -16,8 +16,9 @@ use crate::{
     text::escape,
 };
 
-/// Where the service manager keeps properties that were set until the next boot.
-const CONTROL: &str = "/run/systemd/system.control";
+/// Where the service manager keeps properties that were set until the next boot: of units that have a file, and of those that
+/// have none.
+const CONTROL: [&str; 2] = ["/run/systemd/system.control", "/run/systemd/transient"];
 /// How long the kernel or the service manager may take to show what it was told.
 const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(3);
@@ -101,9 +102,29 @@ impl<'a> Hands<'a> {
         }
     }
 
-    /// The file in which the service manager keeps a property of a unit that was set.
-    pub(super) fn drop_in(unit: &str, limit: Limit) -> PathBuf {
-        Path::new(CONTROL).join(format!("{unit}.d")).join(limit.drop_in())
+    /// The files in which the service manager may keep a property of a unit that was set.
+    pub(super) fn drop_ins(unit: &str, limit: Limit) -> [PathBuf; 2] {
+        CONTROL.map(|folder| Path::new(folder).join(format!("{unit}.d")).join(limit.drop_in()))
+    }
+
+    /// Removes those files, and their folders if nothing else is in them. Returns whether there were any.
+    ///
+    /// # Errors
+    /// What the kernel says, in words that name the file.
+    pub(super) fn remove_drop_ins(unit: &str, limit: Limit) -> Result<bool, String> {
+        let mut were_any = false;
+        for file in Self::drop_ins(unit, limit) {
+            match fs::remove_file(&file) {
+                Ok(()) => were_any = true,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(said(&file, &error)),
+            }
+            if let Some(folder) = file.parent() {
+                // It stays if somebody else has something in it.
+                let _ = fs::remove_dir(folder);
+            }
+        }
+        Ok(were_any)
     }
 }
 

@@ -1,10 +1,8 @@
 //! Limits of a cell: imposed, never loosened, and taken back as they were.
 
-use std::fs;
-
 use super::{
     cell::{Cell, CellKind},
-    hands::{Hands, said},
+    hands::Hands,
     limit::Limit,
     state::{Effect, Entry},
     work::{Measured, Work},
@@ -31,8 +29,9 @@ pub(super) fn impose(
         Err(why) => return Err(work.give_up(entry, why)),
     };
     let amount = amount(work.hands, &cell);
-    if limit.amount(&before).is_some_and(|before| before <= amount) && effect(&mut entry, limit).is_none() {
-        let detail = format!("{} {} was there already", limit.file(), before.trim());
+    let tighter = limit.amount(&before).filter(|before| *before <= amount);
+    if let (Some(before), None) = (tighter, effect(&mut entry, limit)) {
+        let detail = format!("{} {} was there already", limit.file(), limit.text(before));
         let cgroup = cell.cgroup;
         work.settle(entry)?;
         return Ok(Measured { cell: Some(cgroup), ..Measured::new(ActResult::Verified, detail) });
@@ -69,7 +68,7 @@ fn prepare(
         work.keep(entry).map_err(|measured| measured.detail)?;
     }
     let leaves_file = match (cell.kind, &cell.unit) {
-        (CellKind::Unit, Some(unit)) => !Hands::drop_in(unit, limit).exists(),
+        (CellKind::Unit, Some(unit)) => !Hands::drop_ins(unit, limit).iter().any(|file| file.exists()),
         _ => false,
     };
     Ok((work.hands.limit_of(cell, limit)?, leaves_file))
@@ -122,7 +121,7 @@ impl Hands<'_> {
         match &cell.unit {
             // A unit has its properties when it has no cgroup, too.
             Some(unit) if cell.kind == CellKind::Unit => {
-                self.restore_property(unit, limit, amount, was.leaves_file)?
+                self.restore_property(unit, limit, amount, was.leaves_file)?;
             }
             // It is about to go, with all that was set of it.
             Some(unit) if is_there => self.set_property(unit, limit, amount)?,
@@ -149,19 +148,9 @@ impl Hands<'_> {
         if loaded == "loaded" {
             self.set_property(unit, limit, amount)?;
         }
-        if !leaves_file {
-            return Ok(());
+        if leaves_file && Self::remove_drop_ins(unit, limit)? {
+            self.manager()?.reload().map_err(told)?;
         }
-        let file = Self::drop_in(unit, limit);
-        match fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(said(&file, &error)),
-            Err(_) => return Ok(()),
-            Ok(()) => {}
-        }
-        if let Some(folder) = file.parent() {
-            // It stays if somebody else has something in it.
-            let _ = fs::remove_dir(folder);
-        }
-        self.manager()?.reload().map_err(told)
+        Ok(())
     }
 }

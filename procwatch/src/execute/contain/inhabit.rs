@@ -172,14 +172,7 @@ impl Hands<'_> {
             thread::sleep(LOOK_AGAIN);
         }
         // What was set of it is kept in files that nobody needs any more.
-        let control = Limit::ALL.map(|limit| Self::drop_in(unit, limit));
-        for file in &control {
-            let _ = fs::remove_file(file);
-        }
-        if let Some(folder) = control[0].parent() {
-            let _ = fs::remove_dir(folder);
-        }
-        Ok(())
+        Limit::ALL.iter().try_for_each(|limit| Self::remove_drop_ins(unit, *limit).map(drop))
     }
 
     fn remove_leaf(&self, cgroup: &CgroupPath) -> Result<(), String> {

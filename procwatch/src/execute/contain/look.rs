@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::MetadataExt as _};
 
 use super::{
-    cell::{CellKind, Origin},
+    cell::{Cell, CellKind, Origin},
     hands::Hands,
     limit::Limit,
     plan::{Company, Plan, Surroundings, Unit, plans},
@@ -33,7 +33,7 @@ impl Hands<'_> {
         let plans = plans(target.key(), &self.look(target, protect)?)?;
         let mut why = String::new();
         for plan in plans {
-            match need.map_or(Ok(()), |limit| self.can_have(&plan, limit)) {
+            match need.map_or(Ok(()), |limit| self.can_have(&plan.cell, limit)) {
                 Ok(()) => return Ok(plan),
                 Err(error) => why = error,
             }
@@ -63,8 +63,8 @@ impl Hands<'_> {
         let told = |error: BusError| error.to_string();
         let manager = self.manager()?;
         let Some(name) = manager.unit_by_pid(pid).map_err(told)? else { return Ok(None) };
-        let is_service = name.ends_with(".service");
-        if !is_service && !name.ends_with(".scope") {
+        let is_service = name.strip_suffix(".service").is_some();
+        if !is_service && name.strip_suffix(".scope").is_none() {
             return Ok(None);
         }
         let path = |unit: &str| -> Result<CgroupPath, String> {
@@ -117,20 +117,23 @@ impl Hands<'_> {
         pids
     }
 
-    /// Whether the cgroup of a plan has a controller, or can be given it.
-    fn can_have(&self, plan: &Plan, limit: Limit) -> Result<(), String> {
+    /// Makes sure that a cell has a controller, or can be given it.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub(super) fn can_have(&self, cell: &Cell, limit: Limit) -> Result<(), String> {
         let name = limit.controller();
         if !self.mount.controllers.iter().any(|offered| offered == name) {
             return Err(format!("the cgroup2 hierarchy at {} has no {name} controller", self.mount.shown()));
         }
-        if matches!(plan.cell.kind, CellKind::Unit | CellKind::Scope)
-            || self.file(&plan.cell.cgroup, limit.file()).exists()
+        if matches!(cell.kind, CellKind::Unit | CellKind::Scope)
+            || self.file(&cell.cgroup, limit.file()).exists()
         {
             return Ok(());
         }
-        let above = plan.cell.cgroup.parent().unwrap_or_else(CgroupPath::root);
+        let above = cell.cgroup.parent().unwrap_or_else(CgroupPath::root);
         let offered = self.read(&above, "cgroup.controllers").unwrap_or_default();
-        if plan.may_enable && offered.split_ascii_whitespace().any(|offered| offered == name) {
+        if cell.may_enable && offered.split_ascii_whitespace().any(|offered| offered == name) {
             return Ok(());
         }
         Err(format!("the cgroups in {above} have no {name} controller"))
@@ -184,7 +187,7 @@ mod tests {
         let me = std::process::id();
         let protect = ProtectList::default();
         let company = |pids: &[u32], inner: &[u32], of: u32| {
-            let text = |pids: &[u32]| pids.iter().map(|pid| format!("{pid}\n")).collect::<String>();
+            let text = |pids: &[u32]| pids.iter().map(u32::to_string).collect::<Vec<_>>().join("\n");
             fs::write(root.path().join("a/cgroup.procs"), text(pids)).unwrap();
             fs::write(root.path().join("a/inner/cgroup.procs"), text(inner)).unwrap();
             hands.company(&cgroup, of, &protect)
@@ -205,7 +208,7 @@ mod tests {
     fn controllers_are_there_or_can_be_enabled_or_not() {
         let root = tempfile::tempdir().unwrap();
         let mut mount = samples::mount(root.path());
-        let plan = |may_enable| {
+        let cell = |may_enable| {
             let around = Surroundings {
                 home: Origin { cgroup: CgroupPath::parse("/a/b").unwrap(), id: 1 },
                 unit: None,
@@ -213,18 +216,18 @@ mod tests {
                 company: Company::default(),
                 is_contained: false,
             };
-            Plan { may_enable, ..plans(samples::me().key(), &around).unwrap().remove(0) }
+            Cell { may_enable, ..plans(samples::me().key(), &around).unwrap().remove(0).cell }
         };
         fs::create_dir_all(root.path().join("a/b")).unwrap();
-        let error = Hands::new(&mount).can_have(&plan(true), Limit::Cpu).unwrap_err();
+        let error = Hands::new(&mount).can_have(&cell(true), Limit::Cpu).unwrap_err();
         assert!(error.contains("has no cpu controller"), "{error}");
         mount.controllers = vec!["cpu".to_owned()];
         let hands = Hands::new(&mount);
-        assert!(hands.can_have(&plan(true), Limit::Cpu).unwrap_err().contains("in /a have no cpu"));
+        assert!(hands.can_have(&cell(true), Limit::Cpu).unwrap_err().contains("in /a have no cpu"));
         fs::write(root.path().join("a/cgroup.controllers"), "cpu pids\n").unwrap();
-        assert!(hands.can_have(&plan(true), Limit::Cpu).is_ok());
-        assert!(hands.can_have(&plan(false), Limit::Cpu).is_err());
+        assert!(hands.can_have(&cell(true), Limit::Cpu).is_ok());
+        assert!(hands.can_have(&cell(false), Limit::Cpu).is_err());
         fs::write(root.path().join("a/b/cpu.max"), "max 100000\n").unwrap();
-        assert!(hands.can_have(&plan(false), Limit::Cpu).is_ok());
+        assert!(hands.can_have(&cell(false), Limit::Cpu).is_ok());
     }
 }

@@ -238,11 +238,19 @@ impl Warden {
     /// Does one thing to one process, unless it is protected, and measures what came of it. Takes as long as that: to
     /// terminate up to 10 s, to restart a service up to two minutes, all else a few seconds at most.
     pub fn perform(&self, order: Order, target: &Target, by_hand: bool) -> Done {
-        if let Some(refused) = self.refusal(target) {
+        // It may have become another program since it was held.
+        let Some(now) = Target::of_key(target.key()) else { return Done::gone() };
+        if let Some(refused) = self.refusal(&now) {
             return refused;
         }
         let (begun, before) = (Instant::now(), target.threads());
-        let (measured, new_threads) = self.carry_out(order, target, by_hand);
+        let (mut measured, new_threads) = self.carry_out(order, target, by_hand);
+        if by_hand
+            && matches!(order, Order::Terminate | Order::Kill)
+            && measured.result == ActResult::Verified
+        {
+            self.tidy(target, &mut measured);
+        }
         let after = new_threads.unwrap_or_else(|| target.threads());
         let was_touched = !matches!(
             measured.result,
@@ -303,6 +311,18 @@ impl Warden {
             Ok(measured) => measured.map(|measured| measured.detail),
             Err(error) => Some(error.to_string()),
         }
+    }
+
+    /// What is left of a process that a person has ended, such as a limit of its service, goes with it. After an end that the
+    /// agent brought about, that is told by itself.
+    fn tidy(&self, target: &Target, measured: &mut Measured) {
+        let all = [Deed::Freeze, Deed::Throttle, Deed::Cap, Deed::Stop];
+        let left = match self.take_back(target, &all) {
+            Ok(None) => return,
+            Ok(Some(left)) => left.detail,
+            Err(error) => error.to_string(),
+        };
+        measured.detail = format!("{}; taken back: {left}", measured.detail);
     }
 
     /// Its limits would be those of the new process, and it must hear that it is to stop.

@@ -42,15 +42,13 @@ pub struct Company {
     pub stranger: Option<u32>,
 }
 
-/// A way to contain it, and what must be so for that.
+/// A way to contain it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The cgroup.
     pub cell: Cell,
     /// The slice for a scope.
     pub slice: Option<String>,
-    /// Whether controllers may be enabled in the cgroup above it where they are missing.
-    pub may_enable: bool,
 }
 
 /// Ways to contain a process, the best first. A way is good when its cgroup can have the controller that is needed.
@@ -134,9 +132,15 @@ fn nothing(around: &Surroundings) -> String {
 }
 
 fn own(cgroup: &CgroupPath, may_enable: bool) -> Plan {
-    let cell =
-        Cell { kind: CellKind::Own, cgroup: cgroup.clone(), unit: None, from: None, enabled: Vec::new() };
-    Plan { cell, slice: None, may_enable }
+    let cell = Cell {
+        kind: CellKind::Own,
+        cgroup: cgroup.clone(),
+        unit: None,
+        from: None,
+        may_enable,
+        enabled: Vec::new(),
+    };
+    Plan { cell, slice: None }
 }
 
 fn whole_unit(unit: &Unit) -> Plan {
@@ -145,9 +149,10 @@ fn whole_unit(unit: &Unit) -> Plan {
         cgroup: unit.cgroup.clone(),
         unit: Some(unit.name.clone()),
         from: None,
+        may_enable: false,
         enabled: Vec::new(),
     };
-    Plan { cell, slice: None, may_enable: false }
+    Plan { cell, slice: None }
 }
 
 fn scope(key: ProcessKey, from: &Origin, unit: &Unit) -> Plan {
@@ -157,9 +162,10 @@ fn scope(key: ProcessKey, from: &Origin, unit: &Unit) -> Plan {
         cgroup: unit.slice_cgroup.child(&name),
         unit: Some(name),
         from: Some(from.clone()),
+        may_enable: false,
         enabled: Vec::new(),
     };
-    Plan { cell, slice: Some(unit.slice.clone()), may_enable: false }
+    Plan { cell, slice: Some(unit.slice.clone()) }
 }
 
 fn leaf(key: ProcessKey, from: &Origin, above: &CgroupPath) -> Plan {
@@ -168,14 +174,15 @@ fn leaf(key: ProcessKey, from: &Origin, above: &CgroupPath) -> Plan {
         cgroup: above.child(&cell_name(key)),
         unit: None,
         from: Some(from.clone()),
+        may_enable: true,
         enabled: Vec::new(),
     };
-    Plan { cell, slice: None, may_enable: true }
+    Plan { cell, slice: None }
 }
 
 /// Whether a process lives in a leaf of the unit by which we keep a slice, which is delegated to us.
 fn is_keeper(unit: &Unit, home: &CgroupPath) -> bool {
-    unit.name.starts_with("procwatch-") && unit.name.ends_with(".service") && home.is_below(&unit.cgroup)
+    unit.name.starts_with("procwatch-") && unit.main_pid.is_some() && home.is_below(&unit.cgroup)
 }
 
 #[cfg(test)]
@@ -265,7 +272,7 @@ mod tests {
         let app = around(&home, Some(unit("user@1000.service", DESK, Some(9))));
         let scope = (CellKind::Scope, format!("{DESK}/procwatch-cell-4242-7.scope"));
         assert_eq!(ways(&app), [(CellKind::Own, home), scope.clone()]);
-        assert!(!plans(KEY, &app).unwrap()[0].may_enable, "that cgroup is the user's manager's");
+        assert!(!plans(KEY, &app).unwrap()[0].cell.may_enable, "that cgroup is the user's manager's");
         assert_eq!(ways(&Surroundings { company: STRANGER, ..app }), [scope]);
     }
 

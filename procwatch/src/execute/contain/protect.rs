@@ -3,7 +3,7 @@
 use glob::Pattern;
 
 use crate::{
-    config::{Containment, Match, ThreadRule},
+    config::{Containment, Match, Protect, ThreadRule},
     record::RefusedFor,
     text::{Comm, Text},
 };
@@ -131,6 +131,12 @@ pub fn forbidden(rule: &ThreadRule, steps: &[Containment], action: Containment) 
         return Some(RefusedFor::CatchAll);
     }
     (!steps.contains(&action)).then_some(RefusedFor::NotNamed)
+}
+
+impl From<&Protect> for ProtectList {
+    fn from(protect: &Protect) -> Self {
+        Self { comms: protect.comms.clone(), exes: protect.exes.clone() }
+    }
 }
 
 impl ProtectList {

@@ -51,7 +51,7 @@ impl Warden {
             let acts = if keep {
                 self.kept(&entry)
             } else {
-                self.release_one(&mut state, entry, Occasion::Recovery, |effect| !effect.by_hand)?
+                self.release_one(&mut state, &entry, Occasion::Recovery, |effect| !effect.by_hand)?
             };
             found.acts.extend(acts);
         }
@@ -85,9 +85,10 @@ impl Warden {
         let pids = hands.inhabitants(cgroup);
         let first = cgroup.name().and_then(first_of).filter(|pid| pids.contains(pid));
         let Some(target) = first.or(pids.first().copied()).and_then(Target::of_pid) else {
-            found.notes.push(match keep {
-                true => format!("{cgroup}: a cell that nobody lives in; it is left as it is"),
-                false => remove(hands, cgroup),
+            found.notes.push(if keep {
+                format!("{cgroup}: a cell that nobody lives in; it is left as it is")
+            } else {
+                remove(hands, cgroup)
             });
             return;
         };
@@ -145,15 +146,12 @@ fn free(hands: &Hands<'_>, cgroup: &CgroupPath) -> Result<(), String> {
 
 /// Removes a cell that nobody lives in. A scope is the service manager's to remove.
 fn remove(hands: &Hands<'_>, cgroup: &CgroupPath) -> String {
-    let scope = cgroup.name().filter(|name| name.ends_with(".scope"));
-    let removed = match scope {
-        Some(unit) => {
-            hands.manager().and_then(|manager| manager.stop(unit).map_err(|error| error.to_string()))
-        }
-        None => {
-            let folder = hands.mount.point.join(cgroup.relative());
-            fs::remove_dir(&folder).map_err(|error| super::hands::said(&folder, &error))
-        }
+    let scope = cgroup.name().filter(|name| name.strip_suffix(".scope").is_some());
+    let removed = if let Some(unit) = scope {
+        hands.manager().and_then(|manager| manager.stop(unit).map_err(|error| error.to_string()))
+    } else {
+        let folder = hands.mount.point.join(cgroup.relative());
+        fs::remove_dir(&folder).map_err(|error| super::hands::said(&folder, &error))
     };
     match removed {
         Ok(()) => format!("{cgroup}: a cell that nobody lived in was removed"),

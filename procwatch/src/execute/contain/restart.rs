@@ -24,7 +24,7 @@ pub(super) fn service_of(hands: &Hands<'_>, target: &Target) -> Result<String, M
     let Some(unit) = unit else {
         return Err(refused("it belongs to no unit".to_owned()));
     };
-    if !unit.ends_with(".service") {
+    if unit.strip_suffix(".service").is_none() {
         return Err(refused(format!("it belongs to {}, which is no service", named(&unit))));
     }
     let main: u32 = manager.type_property(&unit, "MainPID").map_err(told)?;
@@ -44,12 +44,12 @@ pub(super) fn restart(hands: &Hands<'_>, target: &Target, unit: &str) -> (Measur
     if let Err(error) = manager.restart(unit) {
         return failed(error.to_string());
     }
-    let main = |_: &()| manager.type_property::<u32>(unit, "MainPID").ok().filter(|pid| *pid != 0);
-    let Some(first) = main(&()) else {
+    let main = || manager.type_property::<u32>(unit, "MainPID").ok().filter(|pid| *pid != 0);
+    let Some(first) = main() else {
         return unsettled(format!("{} was restarted, and has no main process", named(unit)));
     };
     thread::sleep(SETTLED_AFTER);
-    let new = Target::of_pid(first).filter(|_| main(&()) == Some(first));
+    let new = Target::of_pid(first).filter(|_| main() == Some(first));
     match new {
         Some(new) if new.key() != target.key() => {
             let threads = new.threads();

@@ -31,7 +31,7 @@ const VERSION: u32 = 1;
 /// More than all contained processes of a machine need, bytes.
 const MAX_FILE: u64 = 1 << 22;
 /// How long to wait for another procwatch that acts just now.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 

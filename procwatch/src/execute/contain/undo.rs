@@ -71,7 +71,7 @@ impl Warden {
         let entries: Vec<Entry> = state.entries().iter().filter(|it| which.is_meant(it)).cloned().collect();
         let mut undone = Undone { acts: Vec::new(), complaint };
         for entry in entries {
-            undone.acts.extend(self.release_one(&mut state, entry, occasion, |it| which.is_wanted(it))?);
+            undone.acts.extend(self.release_one(&mut state, &entry, occasion, |it| which.is_wanted(it))?);
         }
         Ok(undone)
     }
@@ -80,7 +80,7 @@ impl Warden {
     pub(super) fn release_one(
         &self,
         state: &mut State,
-        entry: Entry,
+        entry: &Entry,
         occasion: Occasion,
         is_wanted: impl Fn(&Effect) -> bool,
     ) -> Result<Vec<Act>, StateError> {
@@ -90,7 +90,7 @@ impl Warden {
         if released.is_empty() {
             return Ok(Vec::new());
         }
-        let process = process_of(&entry, &self.mount);
+        let process = process_of(entry, &self.mount);
         let act = |one: Released| Act { threads_before: before, ..act(one, process.clone(), occasion) };
         Ok(released.into_iter().map(act).collect())
     }

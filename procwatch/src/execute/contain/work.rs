@@ -64,10 +64,11 @@ impl Work<'_> {
 
     /// The cell of the process, which it is brought into when it has none yet.
     pub(super) fn inhabit(&mut self, entry: &mut Entry, need: Option<Limit>) -> Result<Cell, Measured> {
+        let unavailable = |why| Measured::new(ActResult::Unavailable, why);
         if let Some(cell) = &entry.cell {
+            need.map_or(Ok(()), |limit| self.hands.can_have(cell, limit)).map_err(unavailable)?;
             return Ok(cell.clone());
         }
-        let unavailable = |why| Measured::new(ActResult::Unavailable, why);
         let plan = self.hands.choose(self.target, need, self.protect).map_err(unavailable)?;
         // First the note: an agent that dies now leaves a cell that can be found.
         entry.cell = Some(plan.cell.clone());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{detail::add_command, line::Line};
 use crate::{
-    record::{Alert, Bound, Cleared, Growth, Refused},
+    record::{Alert, Bound, Cleared, Diagnosed, DiagnosisResult, Growth, Refused},
     sink::duration::Span,
 };
 
@@ -66,6 +66,16 @@ pub(super) fn add_cleared(cleared: &Cleared, line: &mut Line) {
         line.add(format_args!(" over: {} threads", cleared.process.threads));
     }
     line.add(format_args!(" ({} {})", cleared.bound.name(), cleared.level));
+}
+
+pub(super) fn add_diagnosis(diagnosed: &Diagnosed, line: &mut Line) {
+    if diagnosed.result == DiagnosisResult::Failed {
+        line.push("could not be looked at: ");
+    }
+    line.words(&diagnosed.headline);
+    if diagnosed.result != DiagnosisResult::Failed {
+        line.add(format_args!("  after {}", Span(diagnosed.took_ns)));
+    }
 }
 
 pub(super) fn add_refused(refused: &Refused, line: &mut Line) {

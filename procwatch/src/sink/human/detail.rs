@@ -22,6 +22,7 @@ pub(super) fn add(body: &Body, users: &mut UserNames, line: &mut Line) {
         Body::Cgroup(cgroup) => add_cgroup(cgroup, line),
         Body::Alert(found) => alert::add_alert(found, line),
         Body::Cleared(cleared) => alert::add_cleared(cleared, line),
+        Body::Diagnosis(diagnosed) => alert::add_diagnosis(diagnosed, line),
         Body::Refused(refused) => alert::add_refused(refused, line),
         Body::Decision(decision) => place::add_decision(decision, line),
         Body::Outcome(outcome) => place::add_outcome(outcome, line),

@@ -85,6 +85,8 @@ kill: refused (session-leader), it leads session 4242 with a terminal · critica
 15:04:05.123456 action         4242    4242     100 alice    python3         \
 undo throttle: verified, back in /user.slice/user-1000.slice/session-2.scope, 510→512 threads, took 41.0ms · hand · \
 /user.slice/user-1000.slice/procwatch-cell-4242-7.scope
+15:04:05.123456 diagnosis      4242    4242     100 alice    python3         \
+/opt/leak.py:12 in scan: Thread(target=scan).start() (counted, 98 %)  after 210ms
 15:04:05.123456 loss        stream ring, CPU 3: 120 events lost, 200 so far; enlarge it with --ring-bytes or filter
 15:04:05.123456 health      armed: 9 programs attached
 15:04:05.123456 summary     1234 events in 10.0s (123/s), 0 lost

@@ -28,6 +28,7 @@ fn entry(pid: u32) -> Entry {
             cgroup: path("/procwatch-cell-1-2"),
             unit: None,
             from: Some(Origin { cgroup: path("/a b/c\\d"), id: 7 }),
+            may_enable: true,
             enabled: vec!["cpu".to_owned()],
         }),
         frozen: Some(effect("0")),
