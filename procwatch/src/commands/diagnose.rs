@@ -46,7 +46,7 @@ pub struct DiagnoseArgs {
     /// Propose a change of the Python source for each known pattern that was proved
     ///
     /// No proof, no patch: then the reason is told. Exit code 0: a change is proposed (with --apply: made); 1: none is.
-    #[arg(long, requires = "pid")]
+    #[arg(long, conflicts_with = "all")]
     patch: bool,
 
     /// Make the change: after a backup beside the file, in one step, if it still compiles and is the process' own file

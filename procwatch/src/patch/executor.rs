@@ -199,10 +199,12 @@ impl<'s, 't> Made<'s, 't> {
         }
         for module in needed {
             let (root, _) = module.split_once('.').unwrap_or((module, ""));
-            if syntax.imports_whole(module) && syntax.import_of(root).is_some() {
+            let imported = syntax.import_whole(module).filter(|_| syntax.import_of(root).is_some());
+            // An import that comes later may be too late for the first call, and one more does no harm.
+            if imported.is_some_and(|import| import < self.function) {
                 continue;
             }
-            if syntax.mentions(root, ROOT).next().is_some() {
+            if imported.is_none() && syntax.mentions(root, ROOT).next().is_some() {
                 return Err(NoPatch::Rebound);
             }
             change.insert(at, format!("import {module}{}", line_end(text, at)));

@@ -219,10 +219,10 @@ impl<'t> Syntax<'t> {
         Some((if whole_module { self.text(first) } else { self.text(part) }, first))
     }
 
-    /// Modules that the module's top imports whole, dots and all, without another name for them.
-    pub(super) fn imports_whole(&self, module: &str) -> bool {
+    /// Where the module's top first imports a module whole, dots and all, without another name for it.
+    pub(super) fn import_whole(&self, module: &str) -> Option<Id> {
         let imports = self.children(ROOT).filter(|at| self.kind(*at) == "import_statement");
-        imports.flat_map(|at| self.fields(at, "name")).any(|part| self.text(part) == module)
+        imports.flat_map(|at| self.fields(at, "name")).find(|part| self.text(*part) == module)
     }
 
     /// Whether an expression means that function of a library: by dots from an imported name.

@@ -26,8 +26,18 @@ const MAX_THREADS: u32 = 4_194_304;
 const MAX_QUOTE: usize = 60;
 
 /// Kinds that say nothing about how threads grow.
-const OTHERS: [&str; 9] =
-    ["alert", "cleared", "refused", "decision", "outcome", "hold", "placement", "health", "summary"];
+const OTHERS: [&str; 10] = [
+    "action",
+    "alert",
+    "cleared",
+    "refused",
+    "decision",
+    "outcome",
+    "hold",
+    "placement",
+    "health",
+    "summary",
+];
 
 /// Why a recorded stream cannot be read. Shown as one line, `FILE:LINE: what is wrong; what would be right`.
 #[derive(Debug, Error)]

@@ -222,6 +222,25 @@ asyncio.run(main())
 }
 
 #[test]
+fn an_import_that_comes_too_late_is_made_before() {
+    let source = "\
+from concurrent.futures import ThreadPoolExecutor
+
+def handle(x):
+    return ThreadPoolExecutor(1).submit(abs, x).result()
+
+print(handle(-1))
+import os
+print(os.path.basename('/a/b'))
+";
+    let rewritten = rewrite(source, "handle").unwrap();
+    assert!(rewritten.starts_with("import os\nfrom concurrent.futures"), "{rewritten}");
+    runs_alike(source, &rewritten);
+    let other = source.replace("import os\n", "os = 3\n").replace("os.path.basename('/a/b')", "os");
+    assert_eq!(rewrite(&other, "handle"), Err(NoPatch::Rebound));
+}
+
+#[test]
 fn line_ends_and_taken_names_are_respected() {
     let source = "from concurrent.futures import ThreadPoolExecutor\r\n\r\n_f_executor = 1\r\ndef f(x):\r\n    ThreadPoolExecutor().submit(print, x)\r\n";
     let rewritten = rewrite(source, "f").unwrap();
