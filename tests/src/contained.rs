@@ -77,7 +77,8 @@ pub fn folder(cgroup: &str) -> PathBuf {
 
 /// Whether the kernel says that a cgroup is frozen.
 pub fn is_frozen(cgroup: &str) -> bool {
-    fs::read_to_string(folder(cgroup).join("cgroup.events")).unwrap().contains("frozen 1")
+    // The root cannot be frozen, and has no such file.
+    fs::read_to_string(folder(cgroup).join("cgroup.events")).is_ok_and(|events| events.contains("frozen 1"))
 }
 
 /// All cells that there are.
