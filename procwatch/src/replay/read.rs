@@ -26,12 +26,13 @@ const MAX_THREADS: u32 = 4_194_304;
 const MAX_QUOTE: usize = 60;
 
 /// Kinds that say nothing about how threads grow.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 11] = [
     "action",
     "alert",
     "cleared",
     "refused",
     "decision",
+    "diagnosis",
     "outcome",
     "hold",
     "placement",
