@@ -7,7 +7,6 @@ use procwatch::{
     agent::AgentError,
     cli::{Cli, Command},
     commands,
-    execute::contain::protect::ProtectList,
 };
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
@@ -42,7 +41,7 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
         Command::Diagnose(args) => commands::diagnose::run(&args),
         Command::Place(args) => commands::place::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Orphans(args) => commands::orphans::run(&args),
-        Command::Contain(args) => commands::contain::run(&args, ProtectList::default()),
+        Command::Contain(args) => commands::contain::run(&args),
         Command::Undo(args) => commands::undo::run(&args),
         Command::Recover(args) => commands::recover::run(&args),
         Command::Layout(command) => Ok(commands::layout::run(&command)?),

@@ -8,6 +8,7 @@ use super::act::Output;
 use crate::{
     agent::AgentError,
     cgroup::Mount,
+    config,
     execute::contain::{Order, Warden, protect::ProtectList, target::Target},
     record::{ActResult, Mode, Occasion},
     users::UserNames,
@@ -76,11 +77,13 @@ impl From<ActionArg> for Order {
 /// Does it, and tells what came of it. The exit code: 0 for done and verified, 1 for anything else.
 ///
 /// # Errors
-/// When the caller is not root, nobody bears the pid, or standard output fails.
-pub fn run(args: &ContainArgs, protect: ProtectList) -> Result<ExitCode, AgentError> {
+/// When the caller is not root, the configuration that says whom nothing is done to is wrong, nobody bears the pid, or
+/// standard output fails.
+pub fn run(args: &ContainArgs) -> Result<ExitCode, AgentError> {
     super::act::require_root("contain")?;
+    let protect = config::load(None)?.protect;
     let mount = Mount::find()?;
-    let warden = Warden::new(&mount, protect);
+    let warden = Warden::new(&mount, ProtectList::from(&protect));
     let Some(target) = Target::of_pid(args.pid) else {
         return Err(AgentError::Usage(format!("there is no process {}", args.pid)));
     };
