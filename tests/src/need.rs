@@ -22,6 +22,10 @@ pub enum Need {
     Vm,
     /// LSM programs that are called.
     Lsm,
+    /// A compiler of Go.
+    Go,
+    /// A Java virtual machine with a compiler.
+    Jvm,
 }
 
 impl Need {
@@ -38,11 +42,20 @@ impl Need {
             Self::Vm => {
                 std::env::var_os("PROCWATCH_VM").is_none().then_some("[needs-vm] run `cargo xtask vm`")
             }
+            Self::Go => (!is_on_path("go")).then_some("[needs-go] there is no go; install golang-go"),
+            Self::Jvm => (!is_on_path("javac"))
+                .then_some("[needs-jvm] there is no javac; install default-jdk-headless"),
             Self::Lsm => {
                 (!has_bpf_lsm()).then_some("[needs-lsm] bpf is not in this kernel's list of security modules")
             }
         }
     }
+}
+
+/// Whether a program of this name can be started.
+fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// Whether the kernel calls LSM programs.

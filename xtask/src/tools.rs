@@ -19,7 +19,11 @@ const BPF_LINKER: &str = "0.10.3";
 const CARGO_DENY: &str = "0.20.2";
 
 /// What tests compile and start, and the packages it comes in.
-const TEST_PROGRAMS: [(&str, &[&str]); 2] = [("cc", &["gcc", "libc6-dev"]), ("python3", &["python3"])];
+const TEST_PROGRAMS: [(&str, &[&str]); 3] =
+    [("cc", &["gcc", "libc6-dev"]), ("c++", &["g++"]), ("python3", &["python3"])];
+
+/// The same for tests that are skipped without them, but not in CI.
+const CI_PROGRAMS: [(&str, &[&str]); 2] = [("go", &["golang-go"]), ("javac", &["default-jdk-headless"])];
 
 /// Finds or builds the linker of the kernel programs.
 pub(crate) fn bpf_linker(workspace: &Workspace) -> Result<PathBuf> {
@@ -58,16 +62,22 @@ fn built(workspace: &Workspace, name: &str, version: &str, why: &str, options: &
 
 /// Finds or installs what the tests compile and start.
 pub(crate) fn test_programs() -> Result<()> {
-    let packages = missing_packages(is_on_path);
+    let mut packages = missing_packages(&TEST_PROGRAMS, is_on_path);
+    if env::var("CI").is_ok_and(|ci| ci == "true") {
+        packages.extend(missing_packages(&CI_PROGRAMS, is_on_path));
+    }
     if packages.is_empty() {
         return Ok(());
     }
     install(Apt::probe(), &packages, "the tests compile and start small programs")
 }
 
-/// The packages of the [`TEST_PROGRAMS`] that are not there.
-fn missing_packages(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    let missing = TEST_PROGRAMS.iter().filter(|(program, _)| !is_there(program));
+/// The packages of those `programs` that are not there.
+fn missing_packages(
+    programs: &[(&str, &[&'static str])],
+    is_there: impl Fn(&str) -> bool,
+) -> Vec<&'static str> {
+    let missing = programs.iter().filter(|(program, _)| !is_there(program));
     missing.flat_map(|(_, packages)| packages.iter().copied()).collect()
 }
 
@@ -130,9 +140,10 @@ mod tests {
 
     #[test]
     fn only_what_is_missing_is_installed() {
-        assert_eq!(missing_packages(|_| true), Vec::<&str>::new());
-        assert_eq!(missing_packages(|program| program == "cc"), ["python3"]);
-        assert_eq!(missing_packages(|_| false), ["gcc", "libc6-dev", "python3"]);
+        let missing = |is_there: fn(&str) -> bool| missing_packages(&TEST_PROGRAMS, is_there);
+        assert_eq!(missing(|_| true), Vec::<&str>::new());
+        assert_eq!(missing(|program| program == "cc"), ["g++", "python3"]);
+        assert_eq!(missing(|_| false), ["gcc", "libc6-dev", "g++", "python3"]);
     }
 
     #[test]
