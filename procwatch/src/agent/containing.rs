@@ -266,10 +266,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{Containment, Location, Match, OnMissing},
+        config::{Containment, Location, Match, OnMissing, Protect},
         detect::ladder::Alarm,
         event::BootTime,
-        execute::contain::protect::ProtectList,
         record::Severity,
         samples,
         text::Text,
@@ -308,7 +307,7 @@ mod tests {
 
         fn container(&self) -> Container {
             let mount = samples::mount(self.folder.path());
-            let warden = Warden::new(&mount, ProtectList::default());
+            let warden = Warden::new(&mount, Protect::default());
             Container::new(warden.with_file(self.folder.path().join("contained.json")))
         }
 

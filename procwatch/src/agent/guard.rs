@@ -9,15 +9,15 @@ use super::{
     output::Reader,
     placing::{Hands, Placer},
     report::Reporter,
+    rules::RuleChooser,
     shutdown::Shutdown,
-    threads::RuleChooser,
 };
 use crate::{
     cgroup::Mount,
     config::Config,
     detect::{Decision, Detector, threads::Threads},
     event::{Body, Event},
-    execute::contain::{Warden, protect::ProtectList},
+    execute::contain::Warden,
     kernel::{Kernel, RingReader},
     record::{Body as RecordBody, HealthTopic, Mode, Ring},
     table::ProcessTable,
@@ -51,7 +51,7 @@ impl Guard {
     ) -> Result<Self, AgentError> {
         let urgent = kernel.urgent()?;
         placer.arm(&mut kernel, mount)?;
-        let warden = Warden::new(mount, ProtectList::from(&config.protect));
+        let warden = Warden::new(mount, config.protect.clone());
         let rules = RuleChooser::new(config, warden.clone());
         rules.arm(&mut kernel, config.mode == Mode::Enforce)?;
         kernel.steer(|control| control.stacks = 1)?;

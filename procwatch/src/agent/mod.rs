@@ -8,9 +8,9 @@ pub mod output;
 pub mod placing;
 pub mod priority;
 pub mod report;
+pub mod rules;
 pub mod shutdown;
 pub mod stream;
-pub mod threads;
 
 use crate::kernel::KernelError;
 

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use procwatch_common::{policy::CgroupCell, wire::Kind};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::{AgentError, output::Reader, report::Reporter, shutdown::Shutdown, threads::RuleChooser};
+use super::{AgentError, output::Reader, report::Reporter, rules::RuleChooser, shutdown::Shutdown};
 use crate::{
     cgroup::{Mount, ResolvedCgroup},
-    config::Config,
+    config::{Config, Protect},
     detect::{Decision, Detector, threads::Threads},
     event::{Event, Subject},
-    execute::contain::{Warden, protect::ProtectList},
+    execute::contain::Warden,
     filter::Filter,
     kernel::{Kernel, RingReader, object::StreamFilter, ring::Taken},
     record::{self, HealthTopic, Ring, Summary},
@@ -72,7 +72,7 @@ impl Stream {
             urgent: kernel.urgent()?,
             kernel,
             filter,
-            rules: RuleChooser::new(&Config::default(), Warden::new(mount, ProtectList::default())),
+            rules: RuleChooser::new(&Config::default(), Warden::new(mount, Protect::default())),
             report,
             table: lineage.then(ProcessTable::new),
             missing: BTreeMap::new(),

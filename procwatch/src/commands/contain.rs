@@ -9,7 +9,7 @@ use crate::{
     agent::AgentError,
     cgroup::Mount,
     config,
-    execute::contain::{Order, Warden, protect::ProtectList, target::Target},
+    execute::contain::{Order, Warden, target::Target},
     record::{ActResult, Mode, Occasion},
     users::UserNames,
 };
@@ -83,7 +83,7 @@ pub fn run(args: &ContainArgs) -> Result<ExitCode, AgentError> {
     super::act::require_root("contain")?;
     let protect = config::load(None)?.protect;
     let mount = Mount::find()?;
-    let warden = Warden::new(&mount, ProtectList::from(&protect));
+    let warden = Warden::new(&mount, protect);
     let Some(target) = Target::of_pid(args.pid) else {
         return Err(AgentError::Usage(format!("there is no process {}", args.pid)));
     };

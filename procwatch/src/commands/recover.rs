@@ -8,7 +8,8 @@ use super::act::Output;
 use crate::{
     agent::AgentError,
     cgroup::Mount,
-    execute::contain::{Warden, protect::ProtectList},
+    config::Protect,
+    execute::contain::Warden,
     lock::{AGENT_LOCK, AgentLock},
 };
 
@@ -33,7 +34,7 @@ pub fn run(args: &RecoverArgs) -> Result<ExitCode, AgentError> {
     super::act::require_root("recover")?;
     // What a running agent holds is not left over.
     let _lock = AgentLock::take(AGENT_LOCK.as_ref())?;
-    let warden = Warden::new(&Mount::find()?, ProtectList::default());
+    let warden = Warden::new(&Mount::find()?, Protect::default());
     let recovered = warden.recover(args.keep)?;
     let is_incomplete = recovered.is_incomplete();
     let is_empty = recovered.acts.is_empty() && recovered.notes.is_empty();

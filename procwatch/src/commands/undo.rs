@@ -8,7 +8,8 @@ use super::act::Output;
 use crate::{
     agent::AgentError,
     cgroup::Mount,
-    execute::contain::{Warden, Which, protect::ProtectList},
+    config::Protect,
+    execute::contain::{Warden, Which},
     record::Occasion,
 };
 
@@ -40,7 +41,7 @@ pub struct UndoArgs {
 /// When the caller is not root, the notes cannot be read or written, or standard output fails.
 pub fn run(args: &UndoArgs) -> Result<ExitCode, AgentError> {
     super::act::require_root("undo")?;
-    let warden = Warden::new(&Mount::find()?, ProtectList::default());
+    let warden = Warden::new(&Mount::find()?, Protect::default());
     let undone = warden.undo(args.pid.map_or(Which::All, Which::Pid), Occasion::Hand)?;
     let is_incomplete = undone.is_incomplete();
     let mut output = Output::new(args.json)?;

@@ -7,10 +7,10 @@ use super::{
     hands::Hands,
     limit::Limit,
     plan::{Company, Plan, Surroundings, Unit, plans},
-    protect::{ProtectList, protection},
+    protect::protection,
     target::{Target, facts_of},
 };
-use crate::{cgroup::CgroupPath, inspect, systemd::BusError};
+use crate::{cgroup::CgroupPath, config::Protect, inspect, systemd::BusError};
 
 /// More processes than this in one cgroup are not looked at: then it counts as shared.
 const MAX_COMPANY: usize = 4096;
@@ -28,7 +28,7 @@ impl Hands<'_> {
         &self,
         target: &Target,
         need: Option<Limit>,
-        protect: &ProtectList,
+        protect: &Protect,
     ) -> Result<Plan, String> {
         let plans = plans(target.key(), &self.look(target, protect)?)?;
         let mut why = String::new();
@@ -41,7 +41,7 @@ impl Hands<'_> {
         Err(why)
     }
 
-    fn look(&self, target: &Target, protect: &ProtectList) -> Result<Surroundings, String> {
+    fn look(&self, target: &Target, protect: &Protect) -> Result<Surroundings, String> {
         let cgroup = inspect::cgroup(target.key()).ok_or("it is in no cgroup of the v2 hierarchy")?;
         let folder = self.mount.point.join(cgroup.relative());
         let id = fs::metadata(&folder).map_err(|error| super::hands::said(&folder, &error))?.ino();
@@ -80,7 +80,7 @@ impl Hands<'_> {
     }
 
     /// Who lives in a cgroup beside a process.
-    fn company(&self, cgroup: &CgroupPath, pid: u32, protect: &ProtectList) -> Company {
+    fn company(&self, cgroup: &CgroupPath, pid: u32, protect: &Protect) -> Company {
         let mut company = Company::default();
         let pids = self.inhabitants(cgroup);
         if pids.len() > MAX_COMPANY {
@@ -185,7 +185,7 @@ mod tests {
         fs::create_dir_all(root.path().join("a/inner")).unwrap();
         let (first, second) = (Sleeper::start(), Sleeper::start());
         let me = std::process::id();
-        let protect = ProtectList::default();
+        let protect = Protect::default();
         let company = |pids: &[u32], inner: &[u32], of: u32| {
             let text = |pids: &[u32]| pids.iter().map(u32::to_string).collect::<Vec<_>>().join("\n");
             fs::write(root.path().join("a/cgroup.procs"), text(pids)).unwrap();

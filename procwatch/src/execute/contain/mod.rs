@@ -33,7 +33,7 @@ use std::{
 
 use self::{
     hands::Hands,
-    protect::{ProtectList, protection},
+    protect::protection,
     state::{STATE_FILE, State, StateError},
     target::Target,
     work::{Measured, Work},
@@ -44,7 +44,7 @@ pub use self::{
 };
 use crate::{
     cgroup::{CgroupPath, Mount},
-    config::Containment,
+    config::{Containment, Protect},
     record::{Act, ActResult, Deed, Mode, Occasion, Process, RefusedFor},
 };
 
@@ -103,7 +103,7 @@ pub struct Done {
 pub struct Warden {
     mount: Mount,
     file: PathBuf,
-    protect: ProtectList,
+    protect: Protect,
 }
 
 impl Order {
@@ -205,7 +205,7 @@ impl Done {
 
 impl Warden {
     /// In the hierarchy mounted there. `protect` adds to those who are never contained.
-    pub fn new(mount: &Mount, protect: ProtectList) -> Self {
+    pub fn new(mount: &Mount, protect: Protect) -> Self {
         Self { mount: mount.clone(), file: PathBuf::from(STATE_FILE), protect }
     }
 

@@ -1,7 +1,5 @@
 //! Who is never contained, whatever a rule says. A pure table.
 
-use glob::Pattern;
-
 use crate::{
     config::{Containment, Match, Protect, ThreadRule},
     record::RefusedFor,
@@ -66,15 +64,6 @@ const PREFIXES: [(RefusedFor, &[&[u8]]); 5] = [
 /// What the kernel appends to the path of a program that was replaced.
 const DELETED: &[u8] = b" (deleted)";
 
-/// What the configuration adds to the table.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProtectList {
-    /// Names, exact, at most 15 bytes.
-    pub comms: Vec<Text>,
-    /// Patterns for the path of the program.
-    pub exes: Vec<Pattern>,
-}
-
 /// A process as the table looks at it.
 #[derive(Clone, Copy, Debug)]
 pub struct Nature<'a> {
@@ -95,7 +84,7 @@ pub struct Nature<'a> {
 /// Why a process is never contained; `None` when it may be.
 ///
 /// Names count by the program's file and by what the process calls itself: who takes such a name saves only itself.
-pub fn protection(process: &Nature<'_>, list: &ProtectList) -> Option<RefusedFor> {
+pub fn protection(process: &Nature<'_>, protect: &Protect) -> Option<RefusedFor> {
     if process.pid == 1 {
         return Some(RefusedFor::FirstProcess);
     }
@@ -108,7 +97,7 @@ pub fn protection(process: &Nature<'_>, list: &ProtectList) -> Option<RefusedFor
     of_name(&process.comm)
         .or_else(|| of_name(&Comm::of_file(file_of(process.exe?))))
         .or_else(|| process.leads_terminal.then_some(RefusedFor::SessionLeader))
-        .or_else(|| list.has(process).then_some(RefusedFor::Listed))
+        .or_else(|| is_listed(process, protect).then_some(RefusedFor::Listed))
 }
 
 /// Why a process of that name is never contained; `None` when the name says nothing.
@@ -133,19 +122,11 @@ pub fn forbidden(rule: &ThreadRule, steps: &[Containment], action: Containment) 
     (!steps.contains(&action)).then_some(RefusedFor::NotNamed)
 }
 
-impl From<&Protect> for ProtectList {
-    fn from(protect: &Protect) -> Self {
-        Self { comms: protect.comms.clone(), exes: protect.exes.clone() }
-    }
-}
-
-impl ProtectList {
-    fn has(&self, process: &Nature<'_>) -> bool {
-        let name = process.comm.as_bytes();
-        let path = process.exe.map(|exe| String::from_utf8_lossy(file_of(exe)));
-        self.comms.iter().any(|comm| comm.as_bytes() == name)
-            || path.is_some_and(|path| self.exes.iter().any(|exe| exe.matches(&path)))
-    }
+/// Whether the configuration adds it to the table.
+fn is_listed(process: &Nature<'_>, protect: &Protect) -> bool {
+    let path = process.exe.map(|exe| String::from_utf8_lossy(file_of(exe)));
+    protect.has_comm(process.comm.as_bytes())
+        || path.is_some_and(|path| protect.exes.iter().any(|exe| exe.matches(&path)))
 }
 
 fn file_of(exe: &Text) -> &[u8] {
@@ -175,7 +156,7 @@ mod tests {
     }
 
     fn why(process: &Nature<'_>) -> Option<RefusedFor> {
-        protection(process, &ProtectList::default())
+        protection(process, &Protect::default())
     }
 
     #[test]
@@ -236,7 +217,7 @@ mod tests {
     #[test]
     fn the_configured_list_adds_to_the_table() {
         let list =
-            ProtectList { comms: vec!["postgres".into()], exes: vec![Pattern::new("/opt/db/*").unwrap()] };
+            Protect { comms: vec!["postgres".into()], exes: vec![glob::Pattern::new("/opt/db/*").unwrap()] };
         let exe = Text::from("/opt/db/server (deleted)");
         for process in [nature("postgres"), Nature { exe: Some(&exe), ..nature("x") }] {
             assert_eq!(protection(&process, &list), Some(RefusedFor::Listed));

@@ -4,12 +4,12 @@ use super::{
     cell::Cell,
     hands::Hands,
     limit::Limit,
-    protect::ProtectList,
     state::{Effect, Entry, State, StateError},
     target::Target,
 };
 use crate::{
     cgroup::CgroupPath,
+    config::Protect,
     record::{ActResult, RefusedFor},
 };
 
@@ -49,7 +49,7 @@ pub(super) struct Work<'a> {
     pub(super) hands: &'a Hands<'a>,
     pub(super) state: &'a mut State,
     pub(super) target: &'a Target,
-    pub(super) protect: &'a ProtectList,
+    pub(super) protect: &'a Protect,
     pub(super) by_hand: bool,
 }
 
