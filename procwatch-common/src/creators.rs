@@ -7,6 +7,10 @@ use crate::wire::COMM_LEN;
 /// Most addresses of a user stack.
 pub const MAX_FRAMES: usize = 24;
 
+/// Most stacks that are kept of one process. Code without frame pointers makes a new one of nearly every creation; those
+/// must not take the place of others.
+pub const MAX_STACKS: u32 = 64;
+
 /// Bytes of the creating thread's stack in a sample.
 pub const SAMPLE_BYTES: usize = 4096;
 

@@ -53,8 +53,8 @@ pub struct Growth {
     pub burst_threads: u32,
     /// How many bursts were told: part of the name under which each is told once.
     pub bursts: u32,
-    /// Zero.
-    pub pad: u32,
+    /// User stacks by which it was seen to create threads, and that were kept.
+    pub stacks: u32,
     /// A byte for each way: 1 when it was told and not yet cleared.
     pub told: [u8; 8],
     /// When each count was last risen to, with that count.
@@ -82,7 +82,7 @@ impl Growth {
         marks: 0,
         burst_threads: 0,
         bursts: 0,
-        pad: 0,
+        stacks: 0,
         told: [0; 8],
         rises: [0; REMEMBERED],
     };

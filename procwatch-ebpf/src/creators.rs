@@ -13,8 +13,10 @@ use aya_ebpf::{
 };
 use procwatch_common::{
     creators::{
-        MAX_FRAMES, MAX_SAMPLES, SAMPLE_BYTES, SAMPLE_EACH, SampleCell, SampleKey, StackCell, StackKey,
+        MAX_FRAMES, MAX_SAMPLES, MAX_STACKS, SAMPLE_BYTES, SAMPLE_EACH, SampleCell, SampleKey, StackCell,
+        StackKey,
     },
+    growth::Growth,
     wire::COMM_LEN,
 };
 
@@ -25,11 +27,14 @@ use crate::{
 };
 
 const BPF_NOEXIST: u64 = 1;
+/// Larger frames are taken for none.
+const MAX_FRAME_BYTES: u64 = 1 << 20;
 
-/// Counts one creation, the one after `earlier` others.
+/// Counts one creation.
 #[inline(always)]
-pub(crate) fn count(ctx: &impl EbpfContext, name: ProcessName, earlier: u64) {
-    let Some(hash) = count_created(ctx, &name) else {
+pub(crate) fn count(ctx: &impl EbpfContext, name: ProcessName, growth: &mut Growth) {
+    let earlier = growth.creations;
+    let Some(hash) = count_created(ctx, &name, growth) else {
         return;
     };
     if earlier < u64::from(MAX_SAMPLES) {
@@ -41,7 +46,7 @@ pub(crate) fn count(ctx: &impl EbpfContext, name: ProcessName, earlier: u64) {
 
 /// Counts the current user stack, and returns its number.
 #[inline(always)]
-fn count_created(ctx: &impl EbpfContext, name: &ProcessName) -> Option<u64> {
+fn count_created(ctx: &impl EbpfContext, name: &ProcessName, growth: &mut Growth) -> Option<u64> {
     let scratch = STACK_SCRATCH.get_ptr_mut(0)?;
     // SAFETY: this CPU's own scratch; tracepoint programs run without preemption and do not nest in themselves.
     let cell: &mut StackCell = unsafe { &mut *scratch };
@@ -50,9 +55,12 @@ fn count_created(ctx: &impl EbpfContext, name: &ProcessName) -> Option<u64> {
     (cell.count, cell.refused) = (1, 0);
     let hash = hash(&cell.frames);
     let key = key(name, hash);
-    // Another CPU may be quicker. An LRU map makes room by itself.
-    if !add(&key, false) && STACKS.insert(key, &*cell, BPF_NOEXIST).is_err() {
-        add(&key, false);
+    if !add(&key, false) && growth.stacks < MAX_STACKS {
+        growth.stacks += 1;
+        // Another CPU may be quicker. An LRU map makes room by itself.
+        if STACKS.insert(key, &*cell, BPF_NOEXIST).is_err() {
+            add(&key, false);
+        }
     }
     Some(hash)
 }
@@ -67,9 +75,40 @@ pub(crate) fn count_refused(ctx: &impl EbpfContext, name: ProcessName) {
     }
 }
 
-/// Walks the current user stack, and returns how deep it is.
+/// Walks the current user stack by frame pointers, and returns how deep it is.
+///
+/// The kernel's helper follows whatever the register holds: in code without frame pointers that is junk, a stack of its own
+/// for each creation, and a fault that takes longer than all the rest. A frame lies above the one before it, and near.
 #[inline(always)]
 fn walk(ctx: &impl EbpfContext, frames: &mut [u64; MAX_FRAMES]) -> Option<u32> {
+    let Some(registers) = Registers::of_current() else {
+        return walk_by_helper(ctx, frames);
+    };
+    frames[0] = registers.ip;
+    let (mut below, mut frame) = (registers.sp, registers.bp);
+    for (depth, address) in frames.iter_mut().enumerate().skip(1) {
+        if frame < below || frame - below > MAX_FRAME_BYTES || frame % size_of::<u64>() as u64 != 0 {
+            return Some(depth as u32);
+        }
+        // What the frame begins with: the frame above it, and where that goes on.
+        let mut above = [0_u64; 2];
+        let len = size_of_val(&above) as u32;
+        // SAFETY: the buffer has `len` bytes; the helper checks the source.
+        if unsafe { bpf_probe_read_user(above.as_mut_ptr().cast(), len, frame as *const _) } != 0
+            || above[1] == 0
+        {
+            return Some(depth as u32);
+        }
+        *address = above[1];
+        below = frame + u64::from(len);
+        frame = above[0];
+    }
+    Some(MAX_FRAMES as u32)
+}
+
+/// The same where the kernel does not tell the registers.
+#[inline(always)]
+fn walk_by_helper(ctx: &impl EbpfContext, frames: &mut [u64; MAX_FRAMES]) -> Option<u32> {
     let (size, flags) = (size_of_val(frames) as u32, u64::from(BPF_F_USER_STACK));
     // SAFETY: the buffer has `size` bytes.
     let len = unsafe { bpf_get_stack(ctx.as_ptr(), frames.as_mut_ptr().cast(), size, flags) };

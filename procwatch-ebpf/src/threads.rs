@@ -89,7 +89,7 @@ pub(crate) fn rose(ctx: &BtfTracePointContext, control: &Control, task: Task, th
         stop(control, name, task, threads, rule);
     }
     if control.stacks != 0 {
-        creators::count(ctx, name, growth.creations);
+        creators::count(ctx, name, growth);
     }
     growth.creations += 1;
 }

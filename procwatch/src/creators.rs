@@ -13,7 +13,7 @@ pub struct Creators {
     pub samples: Vec<StackSample>,
     /// Creations that were seen above the floor.
     pub creations: u64,
-    /// Creations whose stack was not kept, because the table was full.
+    /// Creations whose stack was not kept: the process has too many different ones, or the table was full.
     pub unkept: u64,
     /// Threads that were refused.
     pub refused: u64,

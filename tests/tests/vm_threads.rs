@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use procwatch_tests::{Agent, Started, guest, needs, number, text};
+use procwatch_tests::{Agent, Started, guest, needs, number, refusal, text};
 use serde_json::Value;
 
 /// An agent with a rule for processes of that name.
@@ -83,5 +83,35 @@ fn python_says_that_it_cannot_start_a_thread() {
     assert_eq!(guest::done("python3", &["-c", python, "capped-by-argv"]), "59 can't start new thread\n");
     let refused = agent.wait_for("the refusal", |record| record["kind"] == "refused");
     assert_eq!((number(&refused["cap"]), text(&refused["comm"])), (60, "python3"), "{refused}");
+    agent.finish();
+}
+
+#[test]
+fn a_step_caps_a_process_and_undo_lifts_it() {
+    needs!(Vm, Lsm);
+    let rule = "levels = false\n[[threads]]\nargv = \"*stepwise*\"\nlevels = [100]\n\
+                [threads.actions]\nnotice = [{ do = \"cap\", threads = 120 }]";
+    let (agent, _config) = run("enforce", rule);
+    let script = "import sys, threading\n\
+                  e = threading.Event()\n\
+                  for line in sys.stdin:\n    \
+                      try:\n        \
+                          for _ in range(int(line)): threading.Thread(target=e.wait, daemon=True).start()\n    \
+                      except RuntimeError: pass\n    \
+                      print(threading.active_count(), flush=True)";
+    let mut python = Started::new(Command::new("python3").args(["-c", script, "stepwise"]));
+    let pid = python.pid();
+    python.say("104");
+    assert_eq!(python.hear(), "105");
+    let cap = agent.wait_for("its cap", |record| record["kind"] == "action" && record["pid"] == pid);
+    assert_eq!((text(&cap["action"]), text(&cap["result"]), number(&cap["limit"])), ("cap", "verified", 120));
+    python.say("50");
+    assert_eq!(python.hear(), "120");
+    let undone = refusal(&["undo", &pid.to_string()]);
+    assert_eq!(undone.code, Some(0), "{undone:?}");
+    assert!(undone.stdout.contains("undo cap: verified"), "{undone:?}");
+    python.say("30");
+    assert_eq!(python.hear(), "150");
+    python.end();
     agent.finish();
 }

@@ -9,8 +9,11 @@ use crate::{
     agent::AgentError,
     cgroup::Mount,
     config::Protect,
-    execute::contain::{Warden, Which},
-    record::Occasion,
+    execute::contain::{Warden, Which, taken_back, target::Target},
+    kernel::agent_maps,
+    lock::{AGENT_LOCK, running_agent},
+    record::{Act, ActResult, Deed, Occasion},
+    users::UserNames,
 };
 
 /// Arguments of `procwatch undo`.
@@ -44,12 +47,13 @@ pub fn run(args: &UndoArgs) -> Result<ExitCode, AgentError> {
     let warden = Warden::new(&Mount::find()?, Protect::default());
     let undone = warden.undo(args.pid.map_or(Which::All, Which::Pid), Occasion::Hand)?;
     let is_incomplete = undone.is_incomplete();
+    let lifted = lift_caps(&warden, args.pid)?;
     let mut output = Output::new(args.json)?;
-    let is_empty = undone.acts.is_empty() && undone.complaint.is_none();
+    let is_empty = undone.acts.is_empty() && lifted.is_empty() && undone.complaint.is_none();
     if let Some(complaint) = undone.complaint {
         output.note(complaint)?;
     }
-    for act in undone.acts {
+    for act in undone.acts.into_iter().chain(lifted) {
         output.act(act)?;
     }
     match args.pid {
@@ -58,4 +62,20 @@ pub fn run(args: &UndoArgs) -> Result<ExitCode, AgentError> {
         None => output.remark("procwatch holds nobody")?,
     }
     Ok(ExitCode::from(u8::from(is_incomplete)))
+}
+
+/// Caps that the kernel programs of a running agent keep: one act for each.
+fn lift_caps(warden: &Warden, pid: Option<u32>) -> Result<Vec<Act>, AgentError> {
+    let Some(agent) = running_agent(AGENT_LOCK.as_ref()) else {
+        return Ok(Vec::new());
+    };
+    let mut users = UserNames::new();
+    let lifted = agent_maps::lift_caps(agent, pid)?.into_iter();
+    let acts = lifted.filter_map(|(key, cap)| {
+        let target = Target::of_key(key)?;
+        let detail = format!("the kernel refuses no thread for having {cap} any more");
+        let process = target.record(&mut users, warden.mount());
+        Some(taken_back(Deed::Cap, ActResult::Verified, detail, process, Occasion::Hand))
+    });
+    Ok(acts.collect())
 }

@@ -1,8 +1,4 @@
 //! Reads what the programs of a running agent know about the creators of threads.
-//!
-//! The maps belong to the agent, which may be another process: they are found among its open descriptors.
-
-use std::{fs, io, path::Path};
 
 use aya::maps::{HashMap, Map, MapData, MapError};
 use procwatch_common::{
@@ -10,7 +6,7 @@ use procwatch_common::{
     growth::Growth,
 };
 
-use super::KernelError;
+use super::{KernelError, agent_maps};
 use crate::{
     creators::{CreatorStack, Creators, StackSample},
     event::{BootTime, ProcessKey},
@@ -24,22 +20,10 @@ use crate::{
 /// # Errors
 /// When a map of it cannot be read.
 pub fn read(agent: u32, process: ProcessKey) -> Result<Option<Creators>, KernelError> {
-    let ids = map_ids(agent).map_err(|source| KernelError::Io { what: "the agent's maps", source })?;
-    let mut maps = ids.into_iter().filter_map(|id| {
-        let data = MapData::from_id(id).ok()?;
-        let name = data.info().ok()?.name_as_str()?.to_owned();
-        Some((name, data))
-    });
-    let (mut growth, mut stacks, mut samples, mut refusals) = (None, None, None, None);
-    for (name, data) in &mut maps {
-        match name.as_str() {
-            "GROWTH" => growth = Some(data),
-            "STACKS" => stacks = Some(data),
-            "SAMPLES" => samples = Some(data),
-            "REFUSALS" => refusals = Some(data),
-            _ => {}
-        }
-    }
+    let mut maps = agent_maps::of(agent)?;
+    let mut take = |name| maps.remove(name);
+    let (growth, stacks, samples, refusals) =
+        (take("GROWTH"), take("STACKS"), take("SAMPLES"), take("REFUSALS"));
     let (Some(growth), Some(stacks), Some(samples), Some(refusals)) = (growth, stacks, samples, refusals)
     else {
         return Ok(None);
@@ -67,30 +51,13 @@ pub fn read(agent: u32, process: ProcessKey) -> Result<Option<Creators>, KernelE
 /// # Errors
 /// When the agent's maps cannot be read.
 pub fn key_of(agent: u32, pid: u32) -> Result<Option<ProcessKey>, KernelError> {
-    let ids = map_ids(agent).map_err(|source| KernelError::Io { what: "the agent's maps", source })?;
-    let is_growth = |data: &MapData| data.info().is_ok_and(|info| info.name_as_str() == Some("GROWTH"));
-    let data = ids.into_iter().filter_map(|id| MapData::from_id(id).ok()).find(is_growth);
-    let Some(data) = data else {
+    let Some(data) = agent_maps::of(agent)?.remove("GROWTH") else {
         return Ok(None);
     };
     let growth: HashMap<_, [u64; 2], Growth> = map(Map::HashMap(data), "GROWTH")?;
     let own = growth.keys().map_while(Result::ok).filter(|key| key[1] == u64::from(pid));
     let mut keys = own.map(|key| ProcessKey { pid, start: BootTime(key[0]) });
     Ok(keys.find(|key| inspect::is_alive(*key)))
-}
-
-/// The ids of all maps that a process has open.
-fn map_ids(process: u32) -> io::Result<Vec<u32>> {
-    let mut ids = Vec::new();
-    for entry in fs::read_dir(Path::new("/proc").join(process.to_string()).join("fdinfo"))? {
-        // A descriptor may be closed while we look.
-        let Ok(info) = fs::read_to_string(entry?.path()) else {
-            continue;
-        };
-        let id = info.lines().find_map(|line| line.strip_prefix("map_id:")?.trim().parse::<u32>().ok());
-        ids.extend(id);
-    }
-    Ok(ids)
 }
 
 fn map<M: TryFrom<Map, Error = MapError>>(map: Map, name: &'static str) -> Result<M, KernelError> {

@@ -1,5 +1,6 @@
 //! The only part that touches aya: offsets, loading, maps, rings and the task iterator.
 
+pub mod agent_maps;
 mod attach;
 pub mod btf;
 pub mod creators;

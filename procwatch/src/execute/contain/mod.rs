@@ -40,7 +40,7 @@ use self::{
 };
 pub use self::{
     recover::Recovered,
-    undo::{Undone, Which},
+    undo::{Undone, Which, taken_back},
 };
 use crate::{
     cgroup::{CgroupPath, Mount},

@@ -107,7 +107,7 @@ fn act(released: Released, process: Process, occasion: Occasion) -> Act {
 }
 
 /// A record of something taken back, or not.
-pub(super) const fn taken_back(
+pub const fn taken_back(
     action: Deed,
     result: ActResult,
     detail: String,

@@ -1,0 +1,59 @@
+//! The maps of a running agent, which may be another process: they are found among its open descriptors.
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use aya::maps::{HashMap, Map, MapData};
+use procwatch_common::policy::{PROTECTED, ProcessCell};
+
+use super::KernelError;
+use crate::event::{BootTime, ProcessKey};
+
+/// All maps that the agent with process id `agent` has open, by their names.
+///
+/// # Errors
+/// When they cannot be listed.
+pub(super) fn of(agent: u32) -> Result<BTreeMap<String, MapData>, KernelError> {
+    let ids = ids(agent).map_err(|source| KernelError::Io { what: "the agent's maps", source })?;
+    let named = ids.into_iter().filter_map(|id| {
+        // A map may go while we look.
+        let data = MapData::from_id(id).ok()?;
+        let name = data.info().ok()?.name_as_str()?.to_owned();
+        Some((name, data))
+    });
+    Ok(named.collect())
+}
+
+fn ids(process: u32) -> io::Result<Vec<u32>> {
+    let mut ids = Vec::new();
+    for entry in fs::read_dir(Path::new("/proc").join(process.to_string()).join("fdinfo"))? {
+        // A descriptor may be closed while we look.
+        let Ok(info) = fs::read_to_string(entry?.path()) else {
+            continue;
+        };
+        let id = info.lines().find_map(|line| line.strip_prefix("map_id:")?.trim().parse::<u32>().ok());
+        ids.extend(id);
+    }
+    Ok(ids)
+}
+
+/// Takes back the caps that an alert's step has put on processes: on `pid`, or on all. The caps of rules stay. Returns whose
+/// they were, each with its most threads.
+///
+/// # Errors
+/// When the map cannot be read or written.
+pub fn lift_caps(agent: u32, pid: Option<u32>) -> Result<Vec<(ProcessKey, u32)>, KernelError> {
+    let named = |source| KernelError::Map { name: "THREAD_CELLS", source };
+    let Some(data) = of(agent)?.remove("THREAD_CELLS") else {
+        return Ok(Vec::new());
+    };
+    let mut cells: HashMap<_, u32, ProcessCell> = HashMap::try_from(Map::HashMap(data)).map_err(named)?;
+    let meant = |(tgid, _): &(u32, ProcessCell)| pid.is_none_or(|pid| pid == *tgid);
+    let capped = |(_, cell): &(u32, ProcessCell)| cell.cap != 0 && cell.cap != PROTECTED;
+    let found: Vec<_> = cells.iter().map_while(Result::ok).filter(meant).filter(capped).collect();
+    let mut lifted = Vec::new();
+    for (tgid, cell) in found {
+        cells.insert(tgid, ProcessCell { cap: 0, ..cell }, 0).map_err(named)?;
+        lifted.push((ProcessKey { pid: tgid, start: BootTime(cell.start_ns) }, cell.cap));
+    }
+    Ok(lifted)
+}
