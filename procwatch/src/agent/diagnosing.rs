@@ -4,6 +4,7 @@
 use std::{
     collections::VecDeque,
     future::pending,
+    io,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -11,8 +12,9 @@ use std::{
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
-    process::Command,
-    task::JoinSet,
+    process::{Child, Command},
+    runtime::Handle,
+    task::{JoinSet, spawn_blocking},
     time::timeout,
 };
 
@@ -140,18 +142,9 @@ fn headline(cause: &Value) -> String {
 async fn ask(pid: u32) -> Result<Value, String> {
     let failed = |what: &str| {
         let what = what.to_owned();
-        move |error: std::io::Error| format!("{what}: {error}")
+        move |error: io::Error| format!("{what}: {error}")
     };
-    let mut child = Command::new("/proc/self/exe")
-        .args(["diagnose", "--json", &pid.to_string()])
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(failed("a diagnosis could not be started"))?;
+    let mut child = start(pid).await.map_err(failed("a diagnosis could not be started"))?;
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let (out, err) = tokio::join!(read(out), read(err));
     let status = child.wait().await.map_err(failed("its end could not be waited for"))?;
@@ -161,7 +154,27 @@ async fn ask(pid: u32) -> Result<Value, String> {
         let last = said.lines().last().unwrap_or_default().trim_start_matches("procwatch: ");
         return Err(if last.is_empty() { format!("it ended with {status}") } else { last.to_owned() });
     }
-    serde_json::from_slice(&out).map_err(|error| format!("its answer is no JSON: {error}"))
+    // An answer may be long.
+    let read = spawn_blocking(move || serde_json::from_slice(&out)).await;
+    read.map_err(|error| error.to_string())?.map_err(|error| format!("its answer is no JSON: {error}"))
+}
+
+/// Starts it on a thread of its own: who starts a process stands still until that runs its program, and alerts must not.
+async fn start(pid: u32) -> io::Result<Child> {
+    let runtime = Handle::current();
+    let started = spawn_blocking(move || {
+        let _runtime = runtime.enter();
+        Command::new("/proc/self/exe")
+            .args(["diagnose", "--json", &pid.to_string()])
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+    });
+    started.await.map_err(io::Error::other)?
 }
 
 /// As much as it may say; the pipe is closed then.
