@@ -89,8 +89,8 @@ pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// The standard library sets `O_CLOEXEC` itself.
-fn open(path: &Path) -> io::Result<File> {
+/// Opens a file that only root may touch, and makes it if it is absent. The standard library sets `O_CLOEXEC` itself.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)

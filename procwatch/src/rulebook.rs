@@ -74,11 +74,6 @@ impl RuleBook {
         self.rules.iter().any(|rule| !rule.matches.argvs.is_empty())
     }
 
-    /// The rules, in the order of the configuration.
-    pub fn rules(&self) -> &[ThreadRule] {
-        &self.rules
-    }
-
     /// The rules that want threads to be refused, by themselves or at an alert.
     pub fn with_caps(&self) -> impl Iterator<Item = &ThreadRule> {
         let is_cap = |action: Containment| matches!(action, Containment::Cap { .. });

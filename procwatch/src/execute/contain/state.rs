@@ -220,15 +220,7 @@ impl State {
 
 fn lock(path: &Path) -> Result<File, StateError> {
     let failed = |source| StateError::Io { path: path.to_owned(), source };
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
-        .map_err(failed)?;
+    let file = crate::lock::open(path).map_err(failed)?;
     let begun = Instant::now();
     loop {
         match file.try_lock() {
