@@ -32,6 +32,8 @@ pub mod rulebook;
 mod samples;
 pub mod schema;
 pub mod sink;
+pub mod socket;
+pub mod status;
 pub mod systemd;
 pub mod table;
 pub mod text;

@@ -22,7 +22,7 @@ pub use self::{
 use crate::text::{Comm, Text};
 
 /// One line of the stream.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
     /// When it happened, RFC 3339 in UTC. Derived from `boot_ns` by the clock's offset when it was read.
     #[schemars(with = "String", extend("format" = "date-time"))]
@@ -35,7 +35,7 @@ pub struct Record {
 }
 
 /// What a record tells, named by `kind`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Body {
     /// A process was created.
@@ -239,7 +239,7 @@ pub struct Cgroup {
 }
 
 /// Which ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ring {
     /// All events.
@@ -249,7 +249,7 @@ pub enum Ring {
 }
 
 /// Kind `loss`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Loss {
     /// The ring that was full.
     pub ring: Ring,
@@ -264,7 +264,7 @@ pub struct Loss {
 }
 
 /// Kind `health`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// What it is about.
     pub topic: HealthTopic,
@@ -273,7 +273,7 @@ pub struct Health {
 }
 
 /// What a health record is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HealthTopic {
     /// All programs are attached and the gate is open.
@@ -287,7 +287,7 @@ pub enum HealthTopic {
 }
 
 /// Kind `summary`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// Events delivered to this stream.
     pub events: u64,

@@ -5,6 +5,7 @@ use procwatch_common::stats::Stats;
 use super::{
     AgentError,
     containing::Container,
+    inbox::{Inbox, Note},
     measures::{Measures, Wake},
     output::Reader,
     placing::{Hands, Placer},
@@ -93,7 +94,7 @@ impl Guard {
     ///
     /// # Errors
     /// When the kernel side or the output fails.
-    pub async fn run(&mut self, shutdown: &mut Shutdown) -> Result<(), AgentError> {
+    pub async fn run(&mut self, shutdown: &mut Shutdown, inbox: &mut Inbox) -> Result<(), AgentError> {
         let clock = self.report.converter.clock;
         loop {
             self.drain()?;
@@ -113,6 +114,7 @@ impl Guard {
                     }
                 }
                 wake = self.measures.next(&clock) => self.measure(wake)?,
+                note = inbox.next() => self.note(note)?,
                 ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
             }
         }
@@ -121,6 +123,14 @@ impl Guard {
         self.drain()?;
         self.placer.tidy();
         Ok(())
+    }
+
+    /// An order, a question or a complaint.
+    fn note(&mut self, note: Note) -> Result<(), AgentError> {
+        match note {
+            Note::Complaint(what) => self.report.health(HealthTopic::Degraded, what),
+            Note::Reload | Note::Ask(_) => Ok(()),
+        }
     }
 
     /// What is under way came to something, or the time of a step has come.

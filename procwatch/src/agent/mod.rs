@@ -1,10 +1,13 @@
 //! What `run` and `watch` are made of: the loop's parts between the rings and the output.
 
+pub mod ask;
 pub mod containing;
 pub mod diagnosing;
 pub mod guard;
+pub mod inbox;
 pub mod measures;
 pub mod output;
+pub mod outputs;
 pub mod placing;
 pub mod priority;
 pub mod report;

@@ -3,6 +3,7 @@
 use super::{
     AgentError,
     output::{Output, Reader},
+    outputs::Outputs,
 };
 use crate::{
     cgroup::{CgroupNames, Mount},
@@ -23,6 +24,8 @@ pub struct Reporter {
     pub converter: Converter<CgroupNames>,
     sink: Box<dyn Sink>,
     output: Output,
+    /// Besides standard output; `watch` has none.
+    outputs: Option<Outputs>,
     written: u64,
     shed: u64,
 }
@@ -44,9 +47,20 @@ impl Reporter {
             },
             sink,
             output,
+            outputs: None,
             written: 0,
             shed: 0,
         })
+    }
+
+    /// From now on all is told to these, too.
+    pub fn add_outputs(&mut self, outputs: Outputs) {
+        self.outputs = Some(outputs);
+    }
+
+    /// Where records go besides standard output.
+    pub const fn outputs(&mut self) -> Option<&mut Outputs> {
+        self.outputs.as_mut()
     }
 
     /// The present moment.
@@ -103,6 +117,9 @@ impl Reporter {
     /// # Errors
     /// As for [`Self::flush`].
     pub async fn finish(self) -> Result<(), AgentError> {
+        if let Some(outputs) = self.outputs {
+            outputs.finish();
+        }
         self.output.finish().await.map_err(AgentError::io("standard output"))
     }
 
@@ -200,7 +217,8 @@ impl Reporter {
     /// # Errors
     /// When it cannot be encoded.
     pub fn write(&mut self, record: &Record) -> Result<(), AgentError> {
-        self.sink.write(record).map_err(AgentError::io("encoding a record"))
+        self.sink.write(record).map_err(AgentError::io("encoding a record"))?;
+        self.outputs.as_mut().map_or(Ok(()), |outputs| outputs.tell(record))
     }
 }
 

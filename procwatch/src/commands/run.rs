@@ -8,6 +8,8 @@ use crate::{
     agent::{
         AgentError,
         guard::Guard,
+        inbox::Inbox,
+        outputs::{Outputs, Wanted},
         placing::{Placer, wants_hold},
         priority::Priority,
         report::Reporter,
@@ -79,7 +81,11 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let mount = Mount::find()?;
     let _lock = AgentLock::take(AGENT_LOCK.as_ref())?;
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
-    let report = Reporter::new(Format::of(args.json, false), &mount)?;
+    let (mut inbox, asker, complaints) = Inbox::new().map_err(AgentError::io("signal handlers"))?;
+    let mut outputs = Outputs::new(asker, complaints);
+    outputs.set(Wanted::all(&config))?;
+    let mut report = Reporter::new(Format::of(args.json, false), &mount)?;
+    report.add_outputs(outputs);
     let kernel = Kernel::load(Setup {
         stream_bytes: UNUSED_STREAM_BYTES,
         hold: wants_hold(&config),
@@ -108,7 +114,7 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
         priority.name()
     );
     guard.report().health(HealthTopic::Armed, armed)?;
-    guard.run(&mut shutdown).await?;
+    guard.run(&mut shutdown, &mut inbox).await?;
     guard.stop().await
 }
 

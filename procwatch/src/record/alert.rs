@@ -1,13 +1,13 @@
 //! Records of a process' threads: a bound was crossed, or is crossed no more, or threads are refused.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Command, Process};
 use crate::{event::Way, text::Text};
 
 /// How grave a thread count is: the place of its level in the list. Bursts and leaks are warnings, a stop is critical.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// First level.
@@ -43,7 +43,7 @@ impl Severity {
 }
 
 /// Which bound of a process' threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bound {
     /// A level.
@@ -90,7 +90,7 @@ impl From<Way> for Severity {
 }
 
 /// Kind `alert`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Alert {
     /// The process; `tid` is the new thread, `threads` the count that crossed.
     #[serde(flatten)]
@@ -123,7 +123,7 @@ pub struct Alert {
 }
 
 /// How a process' threads grew.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Growth {
     /// Threads when it began.
     pub from: u32,
@@ -152,7 +152,7 @@ impl Growth {
 }
 
 /// Kind `cleared`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Cleared {
     /// The process; `threads` is 0 when it ended.
     #[serde(flatten)]
@@ -170,7 +170,7 @@ pub struct Cleared {
 }
 
 /// Kind `refused`. At most one a second for a process, and one with the whole count when it ends.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Refused {
     /// The process, with the threads that it has.
     #[serde(flatten)]

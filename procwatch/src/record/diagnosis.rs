@@ -1,13 +1,13 @@
 //! The record of a diagnosis that an alert asked for.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Occasion, Process};
 use crate::diagnose::report::Diagnosis;
 
 /// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiagnosisResult {
     /// Code that creates the threads was found.
@@ -19,7 +19,7 @@ pub enum DiagnosisResult {
 }
 
 /// Kind `diagnosis`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Diagnosed {
     /// The process, as it was at the alert.
     #[serde(flatten)]

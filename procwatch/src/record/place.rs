@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use procwatch_common::place::{HoldEnd, Leave};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Process, SeenAt};
 use crate::text::Text;
@@ -21,7 +21,7 @@ pub enum Mode {
 }
 
 /// What is to be done with a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// It is moved.
@@ -31,7 +31,7 @@ pub enum Verdict {
 }
 
 /// Why. The list is closed: programs may match on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// There is a rule for it and it is outside the rule's slice: the one that is moved.
@@ -108,7 +108,7 @@ impl From<Leave> for Reason {
 }
 
 /// Kind `decision`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
     /// The process; its lineage goes up to the `su`.
     #[serde(flatten)]
@@ -140,7 +140,7 @@ pub struct Decision {
 }
 
 /// What came of an action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Result {
     /// Done, and the kernel's own event says so.
@@ -161,7 +161,7 @@ impl Result {
 }
 
 /// Kind `outcome`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
     /// The process.
     #[serde(flatten)]
@@ -190,7 +190,7 @@ pub struct Outcome {
 }
 
 /// What was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Moved to another cgroup.
@@ -198,7 +198,7 @@ pub enum Action {
 }
 
 /// Why a held exec went on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HoldResult {
     /// The process is in its slice.
@@ -235,7 +235,7 @@ impl From<HoldEnd> for HoldResult {
 }
 
 /// Kind `hold`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Hold {
     /// The process, in its new program.
     #[serde(flatten)]
@@ -249,7 +249,7 @@ pub struct Hold {
 }
 
 /// Kind `placement`.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Placement {
     /// `su` sessions of which a process was moved.
     pub sessions: u64,
@@ -270,7 +270,7 @@ pub struct Placement {
 }
 
 /// Held execs.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Holds {
     /// How many, by what ended them.
     pub results: BTreeMap<HoldResult, u64>,
@@ -279,7 +279,7 @@ pub struct Holds {
 }
 
 /// A distribution of times, ns, within one percent; all 0 when there were none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Quantiles {
     /// How many.
     pub count: u64,

@@ -3,6 +3,7 @@
 pub mod duration;
 pub mod human;
 pub mod json;
+pub mod listener;
 
 use std::io::{self, IsTerminal};
 
