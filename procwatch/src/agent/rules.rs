@@ -1,7 +1,5 @@
 //! Which rule about threads a process has: chosen here, known to the kernel programs by its number.
 
-use procwatch_common::policy::PROTECTED;
-
 use super::{AgentError, report::Reporter};
 use crate::{
     cgroup::CgroupPath,
@@ -47,7 +45,9 @@ impl RuleChooser {
     /// When the kernel refuses a write, or cannot refuse threads and a rule demands that it can.
     pub fn arm(&self, kernel: &mut Kernel, enforce: bool) -> Result<(), AgentError> {
         self.check_caps(kernel)?;
-        kernel.threads().set_rules(&self.book.cells())?;
+        // The processes get their rules with the first picture: what was told before stands until then.
+        let told = kernel.threads().replace_rules(&self.book.cells())?;
+        kernel.threads().carry_over(told)?;
         kernel.tell_programs(&self.book.wanted_programs())?;
         let (floor, others) = (self.book.floor(), self.book.has_others());
         Ok(kernel.steer(|control| {
@@ -141,7 +141,7 @@ impl RuleChooser {
         let rule = self.book.rule(number);
         let contains = rule.cap.is_some() || rule.stop_at.is_some();
         let protected = contains && self.is_protected(key);
-        kernel.threads().set_process(key, number, if protected { PROTECTED } else { 0 })?;
+        kernel.threads().choose_rule(key, number, protected)?;
         // The programs take the cell of a process away at its end. It may have ended before there was one.
         if !inspect::is_alive(key) {
             kernel.threads().forget_process(key.pid)?;
