@@ -147,7 +147,7 @@ impl Report {
         text
     }
 
-    /// Writes `bench.json` and `bench.md` into `folder`.
+    /// Writes `NAME.json` and `NAME.md` into `folder`.
     pub(crate) fn save(&self, folder: &Path, name: &str) -> Result<()> {
         let json = serde_json::to_string_pretty(self)?;
         fs::create_dir_all(folder)
