@@ -23,8 +23,20 @@ const CHUNK: usize = 128;
 /// How long the stream waits for those who listen to it and are behind.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// Shortest time between two changes of what clients want: each may need a picture of all processes.
+const CHANGE: Duration = Duration::from_millis(50);
+
 /// Kinds by which ancestors are known.
 const LINEAGE_KINDS: u32 = Kind::Fork.bit() | Kind::Exec.bit() | Kind::Exit.bit() | Kind::Uid.bit();
+
+/// Why it is time to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Clients came, left, or want something else.
+    Clients,
+    /// The ring, or those who read from it.
+    Ring,
+}
 
 /// Feeds the clients of the socket.
 pub struct Feed {
@@ -34,6 +46,8 @@ pub struct Feed {
     kinds: u32,
     /// Kept only while somebody wants ancestors.
     table: Option<ProcessTable>,
+    /// When the next change is seen to.
+    next_change: Instant,
     /// There may be more in the ring.
     has_more: bool,
     /// When those who are behind must have read.
@@ -55,6 +69,7 @@ impl Feed {
             tap: Tap::new(kernel, ring_bytes)?,
             kinds: 0,
             table: None,
+            next_change: Instant::now(),
             has_more: false,
             paused: None,
             old_losses: 0,
@@ -81,25 +96,38 @@ impl Feed {
     ///
     /// # Errors
     /// When the ring can no longer be polled.
-    pub async fn ready(&mut self) -> Result<(), AgentError> {
-        let Self { audience, tap, has_more, paused, kinds, .. } = self;
+    pub async fn ready(&mut self) -> Result<Cause, AgentError> {
+        let Self { audience, tap, has_more, paused, kinds, next_change, .. } = self;
+        let changed = async {
+            sleep_until(*next_change).await;
+            audience.changed().await;
+        };
         tokio::select! {
-            () = audience.changed() => Ok(()),
-            () = audience.relieved(), if paused.is_some() => Ok(()),
-            () = sleep_until(paused.unwrap_or_else(Instant::now)), if paused.is_some() => Ok(()),
+            () = changed => return Ok(Cause::Clients),
+            () = audience.relieved(), if paused.is_some() => {}
+            () = sleep_until(paused.unwrap_or_else(Instant::now)), if paused.is_some() => {}
             // The clients' tasks have their turn.
-            () = yield_now(), if *has_more && paused.is_none() => Ok(()),
-            ready = tap.ready(), if *kinds != 0 && paused.is_none() => ready,
+            () = yield_now(), if *has_more && paused.is_none() => {}
+            ready = tap.ready(), if *kinds != 0 && paused.is_none() => ready?,
         }
+        Ok(Cause::Ring)
     }
 
     /// Sees to new wishes, and takes a part of what the ring holds.
     ///
     /// # Errors
     /// When the kernel refuses, or a record cannot be encoded.
-    pub fn look(&mut self, kernel: &mut Kernel, report: &mut Reporter) -> Result<(), AgentError> {
-        self.steer(kernel)?;
-        self.welcome(kernel, report)?;
+    pub fn look(
+        &mut self,
+        cause: Cause,
+        kernel: &mut Kernel,
+        report: &mut Reporter,
+    ) -> Result<(), AgentError> {
+        if cause == Cause::Clients {
+            self.next_change = Instant::now() + CHANGE;
+            self.steer(kernel)?;
+            self.welcome(kernel, report)?;
+        }
         if self.kinds == 0 || self.is_held_up() {
             return Ok(());
         }

@@ -144,10 +144,7 @@ impl Guard {
                 wake = self.measures.next(&clock) => self.measure(wake)?,
                 note = inbox.next() => self.note(note)?,
                 ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
-                ready = self.feed.ready() => {
-                    ready?;
-                    self.feed.look(&mut self.kernel, &mut self.report)?;
-                }
+                cause = self.feed.ready() => self.feed.look(cause?, &mut self.kernel, &mut self.report)?,
             }
         }
         // What the kernel told before the order to end came is told, too.

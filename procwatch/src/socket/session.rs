@@ -25,19 +25,12 @@ pub(super) struct Session {
     member: Arc<Member>,
     audience: Arc<Audience>,
     answers: Arc<Answers>,
-    /// What it asked and was not answered yet.
-    asked: Option<Question>,
-    /// When the last question was answered.
+    /// What it asked and was not served yet.
+    asked: Option<Request>,
+    /// When the last request was served: the next one waits a little, or one client could keep the agent busy.
     answered: Option<Instant>,
     /// When an answer that was given must have been taken.
     patience: Option<Instant>,
-}
-
-/// What the agent's loop is asked for a client.
-#[derive(Clone, Copy, Debug)]
-enum Question {
-    Status,
-    Processes,
 }
 
 /// How a talk ended.
@@ -101,11 +94,10 @@ impl Session {
         loop {
             match self.happens(&mut lines).await? {
                 Happened::Written => {}
-                Happened::Read(Line::Whole(line)) => {
-                    if let Err(why) = self.understand(&line) {
-                        return Ok(Some(why));
-                    }
-                }
+                Happened::Read(Line::Whole(line)) => match parse(&line) {
+                    Ok(request) => self.asked = Some(request),
+                    Err(why) => return Ok(Some(why)),
+                },
                 Happened::Read(Line::End) => return Ok(None),
                 Happened::Read(Line::TooLong) => {
                     return Ok(Some(format!("a line of more than {MAX_LINE} bytes; a request is shorter")));
@@ -114,7 +106,11 @@ impl Session {
                     let seconds = LINE_PATIENCE.as_secs();
                     return Ok(Some(format!("no whole line within {seconds} s; ask at once, and end lines")));
                 }
-                Happened::Due => self.serve().await,
+                Happened::Due => {
+                    if let Err(why) = self.serve().await {
+                        return Ok(Some(why));
+                    }
+                }
                 Happened::Stuck => {
                     self.member.state().let_go(0);
                     return Ok(None);
@@ -151,29 +147,23 @@ impl Session {
         }
     }
 
-    /// Takes a request on, or says why it is none.
-    fn understand(&mut self, line: &[u8]) -> Result<(), String> {
-        match parse(line)? {
-            Request::Status => self.asked = Some(Question::Status),
-            Request::Processes => self.asked = Some(Question::Processes),
-            Request::Events(request) => {
+    /// Serves the request, or says why it cannot be.
+    async fn serve(&mut self) -> Result<(), String> {
+        let answer = match self.asked.take() {
+            None => return Ok(()),
+            Some(Request::Status) => self.answers.status().await,
+            Some(Request::Processes) => self.answers.processes().await,
+            Some(Request::Events(request)) => {
                 let wish = Wish::of(&request).map_err(|error| error.to_string())?;
                 self.audience.wish(&self.member, wish);
+                self.answered = Some(Instant::now());
+                return Ok(());
             }
-        }
-        Ok(())
-    }
-
-    async fn serve(&mut self) {
-        let Some(question) = self.asked.take() else { return };
-        let answer = match question {
-            Question::Status => self.answers.status().await,
-            Question::Processes => self.answers.processes().await,
         };
-        let answer = answer.unwrap_or_else(|| encode(&Answer::Refused { why: "the agent ends".to_owned() }));
-        self.member.answer(answer);
+        self.member.answer(answer.ok_or("the agent ends")?);
         let now = Instant::now();
         (self.answered, self.patience) = (Some(now), Some(now + ANSWER_PATIENCE));
+        Ok(())
     }
 
     async fn write_all(&self) -> io::Result<()> {
