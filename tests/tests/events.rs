@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     process::{Command, Stdio},
 };
 
@@ -16,6 +17,14 @@ const STREAM: &str = "fork,exec,exit,thread,thread-exit,uid,cgroup";
 
 fn run() -> Agent {
     Agent::run(&[] as &[&str])
+}
+
+/// With a configuration.
+fn run_with(text: &str) -> Agent {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("procwatch.toml");
+    fs::write(&config, text).unwrap();
+    Agent::run(&["--config", config.to_str().unwrap()])
 }
 
 /// Without what two readers of the same kernel cannot have alike: the moment at which each of them looked.
@@ -105,7 +114,7 @@ fn filters_let_through_what_those_of_watch_do() {
 #[test]
 fn several_clients_have_each_what_they_want() {
     needs!(Root, Bpf);
-    let agent = run();
+    let agent = run_with("[[threads]]\nlevels = [80]\nburst = false\nleak = false\n");
     let forks = Agent::events(&["--kind", "fork", "--comm", "forks", "--count", "300"]);
     let exits = Agent::events(&["--kind", "exit", "--comm", "forks", "--count", "301"]);
     let own = Agent::events(&["--kind", "alert,action"]);
@@ -180,10 +189,7 @@ fn the_stream_costs_nothing_once_the_last_client_has_left() {
 #[test]
 fn lost_records_are_told_to_those_who_listen() {
     needs!(Root, Bpf);
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("procwatch.toml");
-    std::fs::write(&config, "[socket]\nring-kib = 4\n").unwrap();
-    let agent = Agent::run(&["--config", config.to_str().unwrap()]);
+    let agent = run_with("[socket]\nring-kib = 4\n");
     let client = Agent::events(&["--kind", "fork,exit", "--comm", "forks"]);
     let own = Agent::events(&[] as &[&str]);
     // The agent is kept from reading, and its ring has room for some thirty records.
