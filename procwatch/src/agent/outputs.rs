@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{AgentError, ask::Asker};
 use crate::{
-    config::Config,
+    config::{Config, metrics::MetricsConfig, outlet::OutletConfig},
+    metrics::Metrics,
+    outlets::Outlet,
     record::Record,
     sink::listener::{Complaints, Listener, Told},
     status::OutputStatus,
@@ -12,17 +14,32 @@ use crate::{
 
 /// An output that is wanted, with all that the configuration says of it: what is wanted as before stays open.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {}
+pub enum Wanted {
+    /// Figures for Prometheus.
+    Metrics(MetricsConfig),
+    /// One who is told of alerts.
+    Outlet(Box<OutletConfig>),
+}
 
 impl Wanted {
     /// All outputs of a configuration.
-    pub fn all(_config: &Config) -> Vec<Self> {
-        Vec::new()
+    pub fn all(config: &Config) -> Vec<Self> {
+        let outlets = config.outlets.iter().map(|rule| Self::Outlet(Box::new(rule.outlet.clone())));
+        config.metrics.clone().map(Self::Metrics).into_iter().chain(outlets).collect()
     }
 
     /// Opens it. Called within the agent's tokio runtime, which has one thread.
-    fn open(&self, _asker: &Asker, _complaints: &Complaints) -> Result<Box<dyn Listener>, AgentError> {
-        match *self {}
+    fn open(&self, asker: &Asker, complaints: &Complaints) -> Result<Box<dyn Listener>, AgentError> {
+        match self {
+            Self::Metrics(config) => match Metrics::open(config, asker) {
+                Ok(metrics) => Ok(Box::new(metrics)),
+                Err(error) => Err(AgentError::Usage(format!("metrics.listen {}: {error}", config.listen))),
+            },
+            Self::Outlet(config) => match Outlet::open(config, complaints) {
+                Ok(outlet) => Ok(Box::new(outlet)),
+                Err(error) => Err(AgentError::io("the thread of an outlet")(error)),
+            },
+        }
     }
 }
 
@@ -52,7 +69,7 @@ impl Outputs {
             std::mem::take(&mut self.open).into_iter().partition(|(open, _)| wanted.contains(open));
         self.open = kept;
         self.open.extend(new);
-        done.into_iter().for_each(|(_, listener)| listener.finish());
+        finish(done);
         Ok(())
     }
 
@@ -78,6 +95,12 @@ impl Outputs {
 
     /// The agent ends.
     pub fn finish(self) {
-        self.open.into_iter().for_each(|(_, listener)| listener.finish());
+        finish(self.open);
     }
+}
+
+/// All know before one is waited for.
+fn finish(mut done: Vec<(Wanted, Box<dyn Listener>)>) {
+    done.iter_mut().for_each(|(_, listener)| listener.end_soon());
+    done.into_iter().for_each(|(_, listener)| listener.finish());
 }

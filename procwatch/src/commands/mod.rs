@@ -7,6 +7,7 @@ pub mod diagnose;
 pub mod keep;
 pub mod layout;
 pub mod orphans;
+pub mod outlet;
 pub mod place;
 pub mod recover;
 pub mod replay;

@@ -4,7 +4,9 @@ mod error;
 mod ignore;
 mod layout;
 mod load;
+pub mod metrics;
 mod names;
+pub mod outlet;
 mod owner;
 mod place;
 mod protect;
@@ -50,6 +52,10 @@ pub struct Config {
     pub place: Vec<PlaceRule>,
     /// Which CPUs which slice has: at most one entry for a slice, and none wider than one above it.
     pub layout: Vec<LayoutRule>,
+    /// Where the agent's figures can be fetched, if anywhere.
+    pub metrics: Option<metrics::MetricsConfig>,
+    /// Who is told of alerts: no two of one name.
+    pub outlets: Vec<outlet::OutletRule>,
     /// The files that were read, in their order; none when all is built in.
     pub files: Vec<PathBuf>,
 }
@@ -64,6 +70,8 @@ impl Default for Config {
             protect: Protect::default(),
             place: Vec::new(),
             layout: Vec::new(),
+            metrics: None,
+            outlets: Vec::new(),
             files: Vec::new(),
         }
     }
