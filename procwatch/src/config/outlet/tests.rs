@@ -154,8 +154,8 @@ fn what_is_wrong_with_any_outlet() {
     let known = "name, kind, on, severity, user, uid, at-most, retries, timeout, url, url-file, format, headers, \
         token-file, ca-file, to, from, sendmail, command, run-as";
     assert_eq!(
-        outlet("kind = 'wall'\nretry = 3").unwrap_err(),
-        [format!("t.toml:4: outlet[1].retry: unknown key; did you mean \"retries\"? (known: {known})")]
+        outlet("kind = 'wall'\nretires = 3").unwrap_err(),
+        [format!("t.toml:4: outlet[1].retires: unknown key; did you mean \"retries\"? (known: {known})")]
     );
 }
 
