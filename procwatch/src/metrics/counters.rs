@@ -35,6 +35,17 @@ const ALERTS: [(Severity, Bound); 7] = [
 const HOLDS: [HoldResult; 4] =
     [HoldResult::Inside, HoldResult::LeftAlone, HoldResult::Deadline, HoldResult::NoAgent];
 
+const DEEDS: [Deed; 8] = [
+    Deed::Throttle,
+    Deed::Freeze,
+    Deed::Thaw,
+    Deed::Cap,
+    Deed::Stop,
+    Deed::Terminate,
+    Deed::Restart,
+    Deed::Kill,
+];
+
 /// How many of each of a few.
 #[derive(Debug)]
 struct Tally<K>(Vec<(K, u64)>);
@@ -84,7 +95,8 @@ impl Default for Counters {
             still_outside: 0,
             outside: Histogram::new(&OUTSIDE_BOUNDS),
             holds: HOLDS.into_iter().map(|result| (result, Histogram::new(&HOLD_BOUNDS))).collect(),
-            actions: Tally::zeros([]),
+            // So that the first failure is seen as an increase.
+            actions: Tally::zeros(DEEDS.map(|deed| (deed, false, ActResult::Failed))),
             refusals: Tally::zeros([]),
             diagnoses: Tally::zeros([]),
             health: Tally::zeros([HealthTopic::Degraded]),

@@ -63,7 +63,15 @@ impl Listener for Metrics {
         OutputStatus { name: self.name().to_owned(), taken: self.taken, ..OutputStatus::default() }
     }
 
-    fn finish(self: Box<Self>) {
+    fn finish(self: Box<Self>) {}
+}
+
+/// However it goes: with it goes its server.
+impl Drop for Metrics {
+    fn drop(&mut self) {
         self.server.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;

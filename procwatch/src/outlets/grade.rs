@@ -31,8 +31,11 @@ pub(super) const fn severity(body: &Body) -> Severity {
             Ring::Stream => Severity::Warning,
         },
         Body::Health(health) => match health.topic {
-            HealthTopic::Degraded => Severity::Warning,
-            HealthTopic::Armed | HealthTopic::Unavailable | HealthTopic::Stopped => Severity::Notice,
+            HealthTopic::Degraded | HealthTopic::Refused => Severity::Warning,
+            HealthTopic::Armed
+            | HealthTopic::Unavailable
+            | HealthTopic::Reloaded
+            | HealthTopic::Stopped => Severity::Notice,
         },
         _ => Severity::Notice,
     }
