@@ -22,6 +22,7 @@ mod program;
 mod sandbox;
 mod scene;
 mod values;
+pub mod web;
 
 use std::{
     thread,

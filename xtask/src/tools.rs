@@ -23,7 +23,8 @@ const TEST_PROGRAMS: [(&str, &[&str]); 3] =
     [("cc", &["gcc", "libc6-dev"]), ("c++", &["g++"]), ("python3", &["python3"])];
 
 /// The same for tests that are skipped without them, but not in CI.
-const CI_PROGRAMS: [(&str, &[&str]); 2] = [("go", &["golang-go"]), ("javac", &["default-jdk-headless"])];
+const CI_PROGRAMS: [(&str, &[&str]); 3] =
+    [("go", &["golang-go"]), ("javac", &["default-jdk-headless"]), ("promtool", &["prometheus"])];
 
 /// Finds or builds the linker of the kernel programs.
 pub(crate) fn bpf_linker(workspace: &Workspace) -> Result<PathBuf> {
