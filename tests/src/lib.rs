@@ -21,6 +21,7 @@ mod pool;
 mod program;
 mod sandbox;
 mod scene;
+mod talk;
 mod values;
 pub mod web;
 
@@ -38,6 +39,7 @@ pub use self::{
     program::{Started, compiled, compiled_static, for_everyone, script, start},
     sandbox::Sandbox,
     scene::{SCENE_UID, Scene, leaf_of},
+    talk::{SOCKET, Talk},
     values::{Kinds, kinds, number, of_kind, text, texts},
 };
 

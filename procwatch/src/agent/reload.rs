@@ -54,7 +54,7 @@ impl Guard {
         let places = placer.prepare(&config, |rule| backend(&config, rule, mount))?;
         unavailable.extend(places.absent(mount));
         if let Some(outputs) = report.outputs() {
-            outputs.set(Wanted::all(&config))?;
+            outputs.set(&Wanted::all(&config))?;
         }
         Ok(Next { config, rules, places, unavailable })
     }

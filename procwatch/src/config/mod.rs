@@ -12,6 +12,7 @@ mod place;
 mod protect;
 mod read;
 mod rules;
+mod socket;
 mod thread_rule;
 pub mod threads;
 
@@ -23,6 +24,7 @@ pub use load::{DEFAULT_FOLDER, default_files_exist, load, load_from};
 pub use owner::{Accounts, Owner, SystemAccounts};
 pub use protect::Protect;
 pub use rules::Layer;
+pub use socket::{SocketConfig, SocketLayer};
 pub use thread_rule::{
     Actions, Burst, Containment, Leak, Match, NormalRange, OnMissing, Program, Step, ThreadRule,
 };
@@ -56,6 +58,8 @@ pub struct Config {
     pub metrics: Option<metrics::MetricsConfig>,
     /// Who is told of alerts: no two of one name.
     pub outlets: Vec<outlet::OutletRule>,
+    /// Where clients ask the agent; `None` when they cannot.
+    pub socket: Option<SocketConfig>,
     /// The files that were read, in their order; none when all is built in.
     pub files: Vec<PathBuf>,
 }
@@ -72,6 +76,7 @@ impl Default for Config {
             layout: Vec::new(),
             metrics: None,
             outlets: Vec::new(),
+            socket: Some(SocketConfig::default()),
             files: Vec::new(),
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::{
-    Accounts, BackendChoice, LayoutRule, PlaceRule, Protect, ThreadRule,
+    Accounts, BackendChoice, LayoutRule, PlaceRule, Protect, SocketLayer, ThreadRule,
     error::{Problem, quote},
     layout::read_layouts,
     metrics::{MetricsConfig, read_metrics},
@@ -13,6 +13,7 @@ use super::{
     place::read_places,
     protect::read_protect,
     read::Reader,
+    socket::read_socket,
     threads::read_threads,
 };
 use crate::{record::Mode, text::escape};
@@ -46,6 +47,8 @@ pub struct Layer {
     pub metrics: Option<MetricsConfig>,
     /// Who is told of alerts.
     pub outlets: Vec<OutletRule>,
+    /// Where clients ask.
+    pub socket: Option<SocketLayer>,
 }
 
 impl Layer {
@@ -76,7 +79,9 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
     reader.check_keys(
         root,
         "",
-        &["mode", "backend", "favordynmods", "threads", "protect", "place", "layout", "metrics", "outlet"],
+        &[
+            "mode", "backend", "favordynmods", "threads", "protect", "place", "layout", "socket", "metrics", "outlet",
+        ],
     );
     Layer {
         mode: root.get("mode").and_then(|value| reader.word(value, "mode", "mode", &MODES)),
@@ -88,6 +93,7 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
         layout: root.get("layout").map(|value| read_layouts(reader, value)).unwrap_or_default(),
         metrics: root.get("metrics").and_then(|value| read_metrics(reader, value)),
         outlets: root.get("outlet").map(|value| read_outlets(reader, value, accounts)).unwrap_or_default(),
+        socket: root.get("socket").and_then(|value| read_socket(reader, value, accounts)),
     }
 }
 

@@ -10,7 +10,6 @@ use crate::{
         Act, ActResult, Body, Bound, Deed, DiagnosisResult, HealthTopic, HoldResult, Outcome, Reason, Refused,
         RefusedFor, Result, Ring, Severity,
     },
-    sink::human,
 };
 
 /// Upper bounds of times for which a program is held, s: the default deadline is 0.25.
@@ -108,7 +107,7 @@ impl Default for Counters {
 impl Counters {
     /// Takes note of a record.
     pub(super) fn count(&mut self, body: &Body) {
-        self.records.add(human::kind(body), 1);
+        self.records.add(body.kind(), 1);
         match body {
             Body::Alert(alert) => self.alerts.add((alert.severity, alert.bound), 1),
             Body::Cleared(cleared) => self.cleared.add((cleared.severity, cleared.bound), 1),

@@ -11,18 +11,17 @@ mod processes;
 mod server;
 mod text;
 
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::AbortHandle;
 
-use self::{counters::Counters, listen::Bound, page::Page};
+pub use self::listen::MetricsError;
+use self::{counters::Counters, listen::Listening, page::Page};
 use crate::{
     agent::ask::Asker,
     config::metrics::MetricsConfig,
-    sink::listener::{Listener, Told},
+    sink::listener::{Complaints, Listener, Told},
+    socket::file::SocketFile,
     status::OutputStatus,
 };
 
@@ -30,8 +29,8 @@ use crate::{
 pub struct Metrics {
     counters: Arc<Mutex<Counters>>,
     server: AbortHandle,
-    /// Removes the socket's file when it is dropped.
-    _bound: Bound,
+    /// Removed when this is dropped.
+    _file: Option<SocketFile>,
     taken: u64,
 }
 
@@ -40,12 +39,15 @@ impl Metrics {
     ///
     /// # Errors
     /// When the address or the socket cannot be had.
-    pub fn open(config: &MetricsConfig, asker: &Asker) -> io::Result<Self> {
+    pub fn open(config: &MetricsConfig, asker: &Asker, complaints: &Complaints) -> Result<Self, MetricsError> {
         let counters = Arc::default();
         let page = Page::new(Arc::clone(&counters), asker.clone(), config.processes);
-        let (acceptor, bound) = listen::bind(&config.listen)?;
+        let Listening { acceptor, file, note } = listen::bind(&config.listen)?;
+        if let Some(note) = note {
+            complaints.make(format!("metrics: {note}"));
+        }
         let server = tokio::spawn(server::serve(acceptor, Arc::new(page))).abort_handle();
-        Ok(Self { counters, server, _bound: bound, taken: 0 })
+        Ok(Self { counters, server, _file: file, taken: 0 })
     }
 }
 

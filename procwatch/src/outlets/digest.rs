@@ -6,7 +6,6 @@ use serde::Serialize;
 use super::grade::severity;
 use crate::{
     record::{Record, Severity},
-    sink::human,
     text::{Comm, Text},
 };
 
@@ -61,14 +60,14 @@ impl Digest {
 
     /// Takes a record in.
     pub(super) fn add(&mut self, record: &Record) {
-        let process = human::process(&record.body).map(|process| Named {
+        let process = record.body.process().map(|process| Named {
             pid: process.pid,
             start_ns: process.start_ns,
             comm: process.comm,
             uid: process.uid,
             user: process.user.clone(),
         });
-        let entry = Entry { kind: human::kind(&record.body), severity: severity(&record.body), process, count: 1 };
+        let entry = Entry { kind: record.body.kind(), severity: severity(&record.body), process, count: 1 };
         self.records += 1;
         self.span(record.time);
         self.severity = self.severity.max(Some(entry.severity));

@@ -3,7 +3,6 @@
 use crate::{
     config::outlet::Wants,
     record::{ActResult, Body, HealthTopic, HoldResult, Occasion, Record, Result, Ring, Severity},
-    sink::human,
 };
 
 /// How grave a record is. Alerts say so themselves; what went wrong is a warning at least.
@@ -53,9 +52,9 @@ const fn of_occasion(occasion: Occasion) -> Severity {
 /// Whether an outlet that wants these is told of the record.
 pub(super) fn wants(wants: &Wants, record: &Record) -> bool {
     let is_about_one = |uid: u32| wants.uids.is_empty() || wants.uids.contains(&uid);
-    wants.kinds.contains(&human::kind(&record.body))
+    wants.kinds.contains(&record.body.kind())
         && severity(&record.body) >= wants.severity
-        && human::process(&record.body).is_none_or(|process| is_about_one(process.uid))
+        && record.body.process().is_none_or(|process| is_about_one(process.uid))
 }
 
 #[cfg(test)]
@@ -67,7 +66,7 @@ mod tests {
         let filter = Wants { kinds: kinds.to_vec(), severity, uids: uids.to_vec() };
         let all = samples::all();
         let fitting = all.iter().filter(|record| wants(&filter, record));
-        fitting.map(|record| human::kind(&record.body)).collect()
+        fitting.map(|record| record.body.kind()).collect()
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Message {
     /// Its kind, as in JSON.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Self::One(told) => human::kind(&told.record.body),
+            Self::One(told) => told.record.body.kind(),
             Self::Digest(_) => "digest",
         }
     }
@@ -139,7 +139,7 @@ impl Message {
 
     fn process(&self) -> Option<&Process> {
         match self {
-            Self::One(told) => human::process(&told.record.body),
+            Self::One(told) => told.record.body.process(),
             Self::Digest(_) => None,
         }
     }
@@ -197,8 +197,8 @@ impl Message {
 }
 
 fn of_record(record: &Record, host: &str) -> String {
-    let mut line = format!("{host} {}: ", human::kind(&record.body));
-    if let Some(process) = human::process(&record.body) {
+    let mut line = format!("{host} {}: ", record.body.kind());
+    if let Some(process) = record.body.process() {
         // A string takes everything.
         let _ = write!(line, "{}({})", process.comm, process.pid);
         let _ = match &process.user {
