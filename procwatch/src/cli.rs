@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, events::EventsArgs, keep::KeepArgs,
-    layout::LayoutCommand, orphans::OrphansArgs, place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs,
+    layout::LayoutCommand, orphans::OrphansArgs, outlet::OutletCommand, place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs,
     run::RunArgs, schema::SchemaArgs, status::StatusArgs, undo::UndoArgs, watch::WatchArgs,
 };
 
@@ -78,6 +78,9 @@ pub enum Command {
     /// Compare the CPUs of slices with the configuration's [[layout]], or set them
     #[command(subcommand)]
     Layout(LayoutCommand),
+    /// Try an outlet of the configuration: a web server, mail, a program or terminals that are told of alerts
+    #[command(subcommand)]
+    Outlet(OutletCommand),
     /// Tell which alerts a recorded stream would have raised under a configuration; no kernel is asked
     ///
     /// Exit code 0: done; 1: --diff found a difference; 2: it could not be done, or bad input.

@@ -47,6 +47,7 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
         Command::Undo(args) => commands::undo::run(&args),
         Command::Recover(args) => commands::recover::run(&args),
         Command::Layout(command) => Ok(commands::layout::run(&command)?),
+        Command::Outlet(command) => commands::outlet::run(&command),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Schema(args) => {
             commands::schema::run(&args).map_err(AgentError::io("standard output"))?;

@@ -23,6 +23,7 @@ mod sandbox;
 mod scene;
 mod talk;
 mod values;
+pub mod web;
 
 use std::{
     thread,

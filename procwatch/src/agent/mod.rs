@@ -67,6 +67,9 @@ pub enum AgentError {
     /// The agent's socket.
     #[error(transparent)]
     Socket(#[from] crate::socket::server::SocketError),
+    /// The address where figures are given.
+    #[error(transparent)]
+    Metrics(#[from] crate::metrics::MetricsError),
     /// The agent, asked by its socket.
     #[error(transparent)]
     Client(#[from] crate::socket::client::ClientError),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{AgentError, ask::Asker, tally::Tally};
 use crate::{
-    config::{Config, SocketConfig},
+    config::{Config, SocketConfig, metrics::MetricsConfig, outlet::OutletConfig},
+    metrics::Metrics,
+    outlets::Outlet,
     record::Record,
     sink::listener::{Complaints, Listener, Told},
     socket::{audience::Audience, server::Server},
@@ -16,12 +18,19 @@ use crate::{
 pub enum Wanted {
     /// The agent's socket.
     Socket(SocketConfig),
+    /// Figures for Prometheus.
+    Metrics(MetricsConfig),
+    /// One who is told of alerts.
+    Outlet(Box<OutletConfig>),
 }
 
 impl Wanted {
     /// All outputs of a configuration.
     pub fn all(config: &Config) -> Vec<Self> {
-        config.socket.clone().map(Self::Socket).into_iter().collect()
+        let socket = config.socket.clone().map(Self::Socket);
+        let metrics = config.metrics.clone().map(Self::Metrics);
+        let outlets = config.outlets.iter().map(|rule| Self::Outlet(Box::new(rule.outlet.clone())));
+        socket.into_iter().chain(metrics).chain(outlets).collect()
     }
 
     /// Opens it. Called within the agent's tokio runtime, which has one thread.
@@ -33,6 +42,10 @@ impl Wanted {
     ) -> Result<Box<dyn Listener>, AgentError> {
         Ok(match self {
             Self::Socket(config) => Box::new(Server::open(config, audience, asker, complaints)?),
+            Self::Metrics(config) => Box::new(Metrics::open(config, asker, complaints)?),
+            Self::Outlet(config) => Box::new(
+                Outlet::open(config, complaints).map_err(AgentError::io("the thread of an outlet"))?,
+            ),
         })
     }
 }
@@ -76,9 +89,7 @@ impl Outputs {
             std::mem::take(&mut self.open).into_iter().partition(|(open, _)| wanted.contains(open));
         self.open = kept;
         self.open.extend(new);
-        for (_, listener) in done {
-            listener.finish();
-        }
+        finish(done);
         Ok(())
     }
 
@@ -105,6 +116,12 @@ impl Outputs {
 
     /// The agent ends.
     pub fn finish(self) {
-        self.open.into_iter().for_each(|(_, listener)| listener.finish());
+        finish(self.open);
     }
+}
+
+/// All know before one is waited for.
+fn finish(mut done: Vec<(Wanted, Box<dyn Listener>)>) {
+    done.iter_mut().for_each(|(_, listener)| listener.end_soon());
+    done.into_iter().for_each(|(_, listener)| listener.finish());
 }

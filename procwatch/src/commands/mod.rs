@@ -8,6 +8,7 @@ pub mod events;
 pub mod keep;
 pub mod layout;
 pub mod orphans;
+pub mod outlet;
 pub mod place;
 pub mod recover;
 pub mod replay;

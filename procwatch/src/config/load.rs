@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Accounts, Config, ConfigError, Layer, Location, PlaceRule, Problem, SystemAccounts,
-    layout::contradiction, threads,
+    layout::contradiction, outlet, threads,
 };
 
 /// Where the files are when none is named.
@@ -105,6 +105,11 @@ fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
     for rule in layer.layout {
         problems.extend(contradiction(&rule, &config.layout));
         config.layout.push(rule);
+    }
+    config.metrics = layer.metrics.or_else(|| config.metrics.take());
+    for rule in layer.outlets {
+        problems.extend(outlet::contradiction(&rule, &config.outlets));
+        config.outlets.push(rule);
     }
     problems
 }

@@ -4,7 +4,9 @@ mod error;
 mod ignore;
 mod layout;
 mod load;
+pub mod metrics;
 mod names;
+pub mod outlet;
 mod owner;
 mod place;
 mod protect;
@@ -52,6 +54,10 @@ pub struct Config {
     pub place: Vec<PlaceRule>,
     /// Which CPUs which slice has: at most one entry for a slice, and none wider than one above it.
     pub layout: Vec<LayoutRule>,
+    /// Where the agent's figures can be fetched, if anywhere.
+    pub metrics: Option<metrics::MetricsConfig>,
+    /// Who is told of alerts: no two of one name.
+    pub outlets: Vec<outlet::OutletRule>,
     /// Where clients ask the agent; `None` when they cannot.
     pub socket: Option<SocketConfig>,
     /// The files that were read, in their order; none when all is built in.
@@ -68,6 +74,8 @@ impl Default for Config {
             protect: Protect::default(),
             place: Vec::new(),
             layout: Vec::new(),
+            metrics: None,
+            outlets: Vec::new(),
             socket: Some(SocketConfig::default()),
             files: Vec::new(),
         }

@@ -112,6 +112,13 @@ pub(crate) fn action_line(act: &Act, columns: usize) -> String {
     String::from_utf8_lossy(line.as_bytes()).into_owned()
 }
 
+/// What is particular to a record, in one line without time and process: for those who tell of few.
+pub(crate) fn detail_line(record: &Record, columns: usize) -> String {
+    let mut line = Line::new(columns, false);
+    detail::add(&record.body, &mut UserNames::new(), &mut line);
+    String::from_utf8_lossy(line.as_bytes()).into_owned()
+}
+
 fn add_process(process: &Process, line: &mut Line) {
     line.add(format_args!("{:>7} {:>7} {:>7} ", process.pid, process.tid, process.ppid));
     let start = line.position();

@@ -32,7 +32,7 @@ const BACKLOG: u32 = 128;
 pub enum SocketError {
     /// Something is in its place.
     #[error(
-        "{}: is there already and is no socket; remove it, or name another path in [socket]",
+        "{}: is there already and is no socket; remove it, or name another path in the configuration",
         shown(path)
     )]
     Occupied {
@@ -40,7 +40,7 @@ pub enum SocketError {
         path: PathBuf,
     },
     /// Another program listens there.
-    #[error("{}: another program listens there (pid {pid}); name another path in [socket]", shown(path))]
+    #[error("{}: another program listens there (pid {pid}); name another path in the configuration", shown(path))]
     InUse {
         /// The path.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum SocketError {
     /// Somebody else could put something into its folder.
     #[error(
         "{}: must be a folder of root's that nobody else may write to (it is uid {uid}'s, mode {mode:o}); name \
-         another path in [socket]",
+         another path in the configuration",
         shown(folder)
     )]
     Folder {
@@ -77,7 +77,7 @@ fn shown(path: &Path) -> String {
 
 /// The socket's file. It is removed when this is dropped, unless another one has taken its place.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     /// Device and inode.
     identity: (u64, u64),
@@ -85,15 +85,15 @@ pub(super) struct SocketFile {
 
 /// A socket that listens, and its file.
 #[derive(Debug)]
-pub(super) struct Bound {
-    pub(super) listener: UnixListener,
-    pub(super) file: SocketFile,
+pub(crate) struct Bound {
+    pub(crate) listener: UnixListener,
+    pub(crate) file: SocketFile,
     /// Why it is for root alone.
-    pub(super) note: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 /// Makes the socket at `path`, for root and `group`. Must be called within a tokio runtime.
-pub(super) fn bind(path: &Path, group: &str) -> Result<Bound, SocketError> {
+pub(crate) fn bind(path: &Path, group: &str) -> Result<Bound, SocketError> {
     let failed = |source: io::Error| SocketError::Io { path: path.to_owned(), source };
     let no_name = || failed(io::ErrorKind::InvalidInput.into());
     let (folder_path, name) = path.parent().zip(path.file_name()).ok_or_else(no_name)?;

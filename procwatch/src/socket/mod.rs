@@ -6,7 +6,7 @@ mod answers;
 pub mod audience;
 pub mod client;
 mod complain;
-mod file;
+pub(crate) mod file;
 mod lines;
 pub mod member;
 mod outbox;

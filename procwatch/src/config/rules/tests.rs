@@ -82,6 +82,9 @@ fn what_the_shipped_example_keeps_for_later_is_good_too() {
         ("threads[4] unit=healthd.service", 3)
     );
     assert_eq!((layer.threads.len(), layer.favordynmods), (5, Some(true)));
+    let outlets: Vec<&str> = layer.outlets.iter().map(|rule| rule.outlet.kind.name()).collect();
+    assert_eq!(outlets, ["webhook", "webhook", "mail", "command", "wall"]);
+    assert_eq!(layer.metrics.unwrap().listen.to_string(), "127.0.0.1:9464");
 }
 
 #[test]
@@ -115,11 +118,11 @@ fn bad_modes_and_levels() {
     for (text, message) in [
         (
             "moed = \"observe\"",
-            "t.toml:1: moed: unknown key; did you mean \"mode\"? (known: mode, backend, favordynmods, threads, protect, place, layout, socket)",
+            "t.toml:1: moed: unknown key; did you mean \"mode\"? (known: mode, backend, favordynmods, threads, protect, place, layout, socket, metrics, outlet)",
         ),
         (
             "colour = 1",
-            "t.toml:1: colour: unknown key (known: mode, backend, favordynmods, threads, protect, place, layout, socket)",
+            "t.toml:1: colour: unknown key (known: mode, backend, favordynmods, threads, protect, place, layout, socket, metrics, outlet)",
         ),
         (
             "\nmode = \"enforced\"",
