@@ -3,9 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, keep::KeepArgs, layout::LayoutCommand,
-    orphans::OrphansArgs, place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs, run::RunArgs,
-    undo::UndoArgs, watch::WatchArgs,
+    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, install::InstallArgs, keep::KeepArgs,
+    layout::LayoutCommand, orphans::OrphansArgs, place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs,
+    run::RunArgs, stage::StageArgs, undo::UndoArgs, uninstall::UninstallArgs, watch::WatchArgs,
 };
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
@@ -73,6 +73,22 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Print the JSON Schema of the lines that --json writes
     Schema,
+    /// Make this binary a service of the machine: unit, configuration, group, man pages, completions
+    ///
+    /// Says what it does, never overwrites what it has not written itself, and leaves a configuration as it is. Where
+    /// systemd does not run only the files are put there. Not for machines with the Debian package.
+    ///
+    /// Exit code 0: done; 2: it could not be done, or was refused.
+    Install(InstallArgs),
+    /// Take away what `install` has put there, after stopping the service and letting go of all that it holds
+    ///
+    /// Files that were changed since stay, and are named. So do configuration, history and logs without --purge.
+    ///
+    /// Exit code 0: done; 2: it could not be done, or was refused.
+    Uninstall(UninstallArgs),
+    /// Write the files of a package below a folder
+    #[command(hide = true)]
+    Stage(StageArgs),
     /// Wait, and do nothing else: what a unit that keeps a slice runs
     #[command(hide = true)]
     Keep(KeepArgs),

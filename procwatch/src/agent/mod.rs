@@ -58,6 +58,9 @@ pub enum AgentError {
     /// The notes of what is contained.
     #[error(transparent)]
     Contained(#[from] crate::execute::contain::state::StateError),
+    /// Installing or removing.
+    #[error(transparent)]
+    Install(#[from] crate::install::InstallError),
     /// The command line.
     #[error("{0}")]
     Usage(String),

@@ -6,23 +6,39 @@ use super::{AgentError, ask::Asker};
 use crate::{
     config::Config,
     record::Record,
-    sink::listener::{Complaints, Listener, Told},
+    service::journal,
+    sink::{
+        journal::Journal,
+        listener::{Complaints, Listener, Told},
+    },
     status::OutputStatus,
 };
 
 /// An output that is wanted, with all that the configuration says of it: what is wanted as before stays open.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {}
+pub enum Wanted {
+    /// The journal of systemd, which standard output goes to.
+    Journal,
+}
 
 impl Wanted {
     /// All outputs of a configuration.
     pub fn all(_config: &Config) -> Vec<Self> {
-        Vec::new()
+        journal::is_stdout().then_some(Self::Journal).into_iter().collect()
+    }
+
+    /// Whether it stands in for standard output, where nothing is written then.
+    pub const fn replaces_stdout(&self) -> bool {
+        matches!(self, Self::Journal)
     }
 
     /// Opens it. Called within the agent's tokio runtime, which has one thread.
-    fn open(&self, _asker: &Asker, _complaints: &Complaints) -> Result<Box<dyn Listener>, AgentError> {
-        match *self {}
+    fn open(&self, _asker: &Asker, complaints: &Complaints) -> Result<Box<dyn Listener>, AgentError> {
+        Ok(match self {
+            Self::Journal => {
+                Box::new(Journal::open(complaints.clone()).map_err(AgentError::io("the journal"))?)
+            }
+        })
     }
 }
 

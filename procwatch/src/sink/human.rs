@@ -70,6 +70,25 @@ impl<W: Write> Human<W> {
         Self { out, line: Line::new(columns, colour), time: TimeColumn::new(zone), users }
     }
 
+    /// The line of a record without its time and the line feed: for those who keep the time themselves.
+    pub(crate) fn message(&mut self, record: &Record) -> &[u8] {
+        self.line.clear();
+        self.add(&record.body);
+        self.line.end();
+        self.line.as_bytes().trim_ascii_end()
+    }
+
+    fn add(&mut self, body: &Body) {
+        self.line.add(format_args!("{:KIND_WIDTH$} ", kind(body)));
+        if let Some(process) = process(body) {
+            add_process(process, &mut self.line);
+        }
+        detail::add(body, &mut self.users, &mut self.line);
+        if let Some(lineage) = process(body).and_then(|process| process.lineage.as_deref()) {
+            detail::add_lineage(lineage, &mut self.line);
+        }
+    }
+
     fn send(&mut self) -> io::Result<()> {
         self.line.end();
         self.out.write_all(self.line.as_bytes())
@@ -89,14 +108,8 @@ impl<W: Write> Sink for Human<W> {
     fn write(&mut self, record: &Record) -> io::Result<()> {
         self.line.clear();
         self.time.add(record.time, &mut self.line);
-        self.line.add(format_args!(" {:KIND_WIDTH$} ", kind(&record.body)));
-        if let Some(process) = process(&record.body) {
-            add_process(process, &mut self.line);
-        }
-        detail::add(&record.body, &mut self.users, &mut self.line);
-        if let Some(lineage) = process(&record.body).and_then(|process| process.lineage.as_deref()) {
-            detail::add_lineage(lineage, &mut self.line);
-        }
+        self.line.push(" ");
+        self.add(&record.body);
         self.send()
     }
 
@@ -113,7 +126,7 @@ pub(crate) fn action_line(act: &Act, columns: usize) -> String {
 }
 
 /// The name of a record's kind, the same as in JSON.
-const fn kind(body: &Body) -> &'static str {
+pub(crate) const fn kind(body: &Body) -> &'static str {
     match body {
         Body::Fork(_) => "fork",
         Body::Thread(_) => "thread",
@@ -138,7 +151,7 @@ const fn kind(body: &Body) -> &'static str {
 }
 
 /// Whom a record is about; `None` when it is about procwatch itself.
-const fn process(body: &Body) -> Option<&Process> {
+pub(crate) const fn process(body: &Body) -> Option<&Process> {
     Some(match body {
         Body::Fork(fork) => &fork.process,
         Body::Thread(thread) => &thread.process,
