@@ -225,9 +225,9 @@ const fn priority(body: &Body) -> Priority {
             HoldResult::Deadline | HoldResult::NoAgent => Priority::Warning,
             HoldResult::Inside | HoldResult::LeftAlone => Priority::Info,
         },
-        Body::Loss(_) | Body::Refused(_) | Body::Health(Health { topic: HealthTopic::Degraded, .. }) => {
-            Priority::Warning
-        }
+        Body::Loss(_)
+        | Body::Refused(_)
+        | Body::Health(Health { topic: HealthTopic::Degraded | HealthTopic::Refused, .. }) => Priority::Warning,
         Body::Diagnosis(_) | Body::Health(_) => Priority::Notice,
         _ => Priority::Info,
     }
