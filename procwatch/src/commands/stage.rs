@@ -1,6 +1,6 @@
 //! `procwatch stage`: the files of a package, in a folder that one is made of.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
@@ -22,6 +22,7 @@ pub struct StageArgs {
 /// # Errors
 /// When the folder takes no files, or has others in it.
 pub fn run(args: &StageArgs) -> Result<ExitCode, AgentError> {
+    fs::create_dir_all(&args.folder).map_err(AgentError::io("the folder of a package"))?;
     let files = Home::Distribution.files()?;
     let mut receipt = Receipt::default();
     let planned = folder::plan(&args.folder, &files, &receipt)?;

@@ -109,11 +109,8 @@ impl Home {
         let mut program = Vec::new();
         let read = fs::File::open(this).and_then(|mut file| file.read_to_end(&mut program));
         read.map_err(InstallError::at(this))?;
-        let mut files = vec![Shipped {
-            path: self.program().into(),
-            content: program.into(),
-            kind: Kind::Program,
-        }];
+        let mut files =
+            vec![Shipped { path: self.program().into(), content: program.into(), kind: Kind::Program }];
         files.extend(self.texts().map_err(InstallError::at(Path::new("man pages and completions")))?);
         Ok(files)
     }
@@ -185,7 +182,10 @@ mod tests {
                 assert!(paths.contains(Path::new(&format!("{share}/man/{page}"))), "{page} in {paths:?}");
             }
             assert!(paths.contains(Path::new(&format!("{share}/man/man5/procwatch.toml.5"))));
-            assert!(!paths.contains(Path::new(&format!("{share}/man/man1/procwatch-keep.1"))), "it is hidden");
+            assert!(
+                !paths.contains(Path::new(&format!("{share}/man/man1/procwatch-keep.1"))),
+                "it is hidden"
+            );
         }
     }
 

@@ -95,9 +95,7 @@ fn read(place: &Path) -> Result<Option<Vec<u8>>, InstallError> {
     match fs::symlink_metadata(place) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(InstallError::at(place)(error)),
-        Ok(metadata) if metadata.is_file() => {
-            fs::read(place).map(Some).map_err(InstallError::at(place))
-        }
+        Ok(metadata) if metadata.is_file() => fs::read(place).map(Some).map_err(InstallError::at(place)),
         Ok(_) => {
             let what = "is no regular file; move it away first";
             Err(InstallError::InTheWay { path: place.to_owned(), what })

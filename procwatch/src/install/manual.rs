@@ -27,7 +27,11 @@ fn add(command: Command, pages: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
     // The name with those above it: `procwatch-layout-apply`.
     let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
     let mut page = Vec::new();
-    Man::new(command).title(name.to_uppercase()).manual("procwatch").render(&mut page)?;
+    Man::new(command)
+        .title(name.to_uppercase())
+        .source(concat!("procwatch ", env!("CARGO_PKG_VERSION")))
+        .manual("procwatch")
+        .render(&mut page)?;
     pages.push((format!("{name}.1"), page));
     below.into_iter().try_for_each(|command| add(command, pages))
 }

@@ -122,7 +122,8 @@ pub fn after_removal(purge: bool) -> Vec<Call> {
 /// Whether Debian's package manager has installed procwatch.
 pub fn is_packaged() -> bool {
     let asked = Command::new("dpkg-query").args(["-W", "-f", "${db:Status-Status}", "procwatch"]).output();
-    asked.is_ok_and(|output| output.stdout == b"installed") && Path::new(Home::Distribution.program()).exists()
+    asked.is_ok_and(|output| output.stdout == b"installed")
+        && Path::new(Home::Distribution.program()).exists()
 }
 
 #[cfg(test)]
@@ -145,10 +146,7 @@ mod tests {
                 "systemctl restart procwatch.service"
             ]
         );
-        assert_eq!(
-            shown(&calls_after_install(Home::Local, false, true, true)),
-            ["systemctl daemon-reload"]
-        );
+        assert_eq!(shown(&calls_after_install(Home::Local, false, true, true)), ["systemctl daemon-reload"]);
         assert_eq!(
             shown(&calls_after_install(Home::Local, true, false, false)),
             ["groupadd --system procwatch"]

@@ -103,6 +103,10 @@ mod tests {
             entries[0],
             "MESSAGE=lines were dropped lines=12\nPRIORITY=4\nSYSLOG_IDENTIFIER=procwatch\nPROCWATCH_KIND=log\n"
         );
-        assert!(entries[1].starts_with("MESSAGE\n\x09\0\0\0\0\0\0\0two\nlines\nPRIORITY=3\n"), "{:?}", entries[1]);
+        assert!(
+            entries[1].starts_with("MESSAGE\n\x09\0\0\0\0\0\0\0two\nlines\nPRIORITY=3\n"),
+            "{:?}",
+            entries[1]
+        );
     }
 }

@@ -227,7 +227,9 @@ const fn priority(body: &Body) -> Priority {
         },
         Body::Loss(_)
         | Body::Refused(_)
-        | Body::Health(Health { topic: HealthTopic::Degraded | HealthTopic::Refused, .. }) => Priority::Warning,
+        | Body::Health(Health { topic: HealthTopic::Degraded | HealthTopic::Refused, .. }) => {
+            Priority::Warning
+        }
         Body::Diagnosis(_) | Body::Health(_) => Priority::Notice,
         _ => Priority::Info,
     }

@@ -90,7 +90,10 @@ fn what_is_not_ours_is_never_overwritten() {
     let unit = root.join("etc/systemd/system/procwatch.service");
     fs::write(&unit, "somebody's").unwrap();
     let error = plan(root, &shipped("one"), &Receipt::default()).unwrap_err().to_string();
-    assert!(error.contains("procwatch.service: is there already") && error.contains("move it away"), "{error}");
+    assert!(
+        error.contains("procwatch.service: is there already") && error.contains("move it away"),
+        "{error}"
+    );
 
     fs::remove_file(&unit).unwrap();
     symlink("/dev/null", &unit).unwrap();

@@ -43,7 +43,10 @@ fn an_alert_can_be_asked_for_by_everything_that_matters() {
         assert_eq!(value(&entry, name), Some(wanted), "{name} in {entry}");
     }
     let message = value(&entry, "MESSAGE").unwrap();
-    assert!(message.starts_with("alert          4242    4341     100 alice    python3         WARNING 100 threads"));
+    assert!(
+        message
+            .starts_with("alert          4242    4341     100 alice    python3         WARNING 100 threads")
+    );
     let json: Record = serde_json::from_str(value(&entry, "PROCWATCH_JSON").unwrap()).unwrap();
     assert_eq!(kind(&json.body), "alert");
 }
