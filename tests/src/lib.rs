@@ -21,6 +21,7 @@ mod pool;
 mod program;
 mod sandbox;
 mod scene;
+pub mod service;
 mod values;
 
 use std::{
