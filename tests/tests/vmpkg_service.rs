@@ -221,8 +221,8 @@ fn it_may_do_what_it_needs_and_no_more() {
         let set = u64::from_str_radix(&set, 16).unwrap();
         (0..64).filter(|bit| set >> bit & 1 == 1).collect::<Vec<_>>()
     };
-    // CHOWN, DAC_OVERRIDE, KILL, SYS_PTRACE, SYS_ADMIN, SYS_NICE, SYS_RESOURCE, PERFMON, BPF.
-    let needed = [0, 1, 5, 19, 21, 23, 24, 38, 39];
+    // CHOWN, DAC_OVERRIDE, KILL, SETGID, SETUID, SYS_PTRACE, SYS_ADMIN, SYS_NICE, SYS_RESOURCE, PERFMON, BPF.
+    let needed = [0, 1, 5, 6, 7, 19, 21, 23, 24, 38, 39];
     assert_eq!((bits(of("CapBnd:")), bits(of("CapEff:"))), (needed.to_vec(), needed.to_vec()));
     assert_eq!((of("NoNewPrivs:").as_str(), of("Seccomp:").as_str()), ("1", "2"));
     let resident: u64 = of("VmRSS:").trim_end_matches(" kB").parse().unwrap();

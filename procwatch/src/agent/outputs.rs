@@ -6,8 +6,9 @@ use super::{AgentError, ask::Asker};
 use crate::{
     config::Config,
     record::Record,
-    service::journal,
+    service::{journal, notify},
     sink::{
+        headline::Headline,
         journal::Journal,
         listener::{Complaints, Listener, Told},
     },
@@ -19,12 +20,16 @@ use crate::{
 pub enum Wanted {
     /// The journal of systemd, which standard output goes to.
     Journal,
+    /// The line of `systemctl status`.
+    Headline,
 }
 
 impl Wanted {
     /// All outputs of a configuration.
     pub fn all(_config: &Config) -> Vec<Self> {
-        journal::is_stdout().then_some(Self::Journal).into_iter().collect()
+        let journal = journal::is_stdout().then_some(Self::Journal);
+        let headline = notify::is_wanted().then_some(Self::Headline);
+        journal.into_iter().chain(headline).collect()
     }
 
     /// Whether it stands in for standard output, where nothing is written then.
@@ -38,6 +43,7 @@ impl Wanted {
             Self::Journal => {
                 Box::new(Journal::open(complaints.clone()).map_err(AgentError::io("the journal"))?)
             }
+            Self::Headline => Box::<Headline>::default(),
         })
     }
 }

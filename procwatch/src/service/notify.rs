@@ -28,6 +28,11 @@ const SOCKET: &str = "NOTIFY_SOCKET";
 /// Characters of a status that are worth a line of `systemctl status`.
 const STATUS: usize = 160;
 
+/// Whether there is a service manager that wants to know.
+pub fn is_wanted() -> bool {
+    env::var_os(SOCKET).is_some()
+}
+
 /// The service is up, or has been reloaded; what it does in one line.
 pub fn ready(status: &str) {
     send(&format!("READY=1\n{}", status_line(status)));

@@ -1,6 +1,7 @@
 //! Where records go: lines for people, lines for programs.
 
 pub mod duration;
+pub mod headline;
 pub mod human;
 pub mod journal;
 pub mod json;
