@@ -3,9 +3,10 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, events::EventsArgs, keep::KeepArgs,
-    layout::LayoutCommand, orphans::OrphansArgs, outlet::OutletCommand, place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs,
-    run::RunArgs, schema::SchemaArgs, status::StatusArgs, undo::UndoArgs, watch::WatchArgs,
+    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, events::EventsArgs, install::InstallArgs,
+    keep::KeepArgs, layout::LayoutCommand, orphans::OrphansArgs, outlet::OutletCommand, place::PlaceArgs,
+    recover::RecoverArgs, replay::ReplayArgs, run::RunArgs, schema::SchemaArgs, stage::StageArgs,
+    status::StatusArgs, undo::UndoArgs, uninstall::UninstallArgs, watch::WatchArgs,
 };
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
@@ -87,6 +88,22 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Print the JSON Schema of the lines that --json writes
     Schema(SchemaArgs),
+    /// Make this binary a service of the machine: unit, configuration, group, man pages, completions
+    ///
+    /// Says what it does, never overwrites what it has not written itself, and leaves a configuration as it is. Where
+    /// systemd does not run only the files are put there. Not for machines with the Debian package.
+    ///
+    /// Exit code 0: done; 2: it could not be done, or was refused.
+    Install(InstallArgs),
+    /// Take away what `install` has put there, after stopping the service and letting go of all that it holds
+    ///
+    /// Files that were changed since stay, and are named. So do configuration, history and logs without --purge.
+    ///
+    /// Exit code 0: done; 2: it could not be done, or was refused.
+    Uninstall(UninstallArgs),
+    /// Write the files of a package below a folder
+    #[command(hide = true)]
+    Stage(StageArgs),
     /// Wait, and do nothing else: what a unit that keeps a slice runs
     #[command(hide = true)]
     Keep(KeepArgs),

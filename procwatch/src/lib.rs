@@ -20,6 +20,7 @@ pub mod feature;
 pub mod filter;
 pub mod host;
 pub mod inspect;
+pub mod install;
 pub mod kernel;
 pub mod layout;
 pub mod lock;
@@ -33,6 +34,7 @@ pub mod rulebook;
 #[cfg(test)]
 mod samples;
 pub mod schema;
+pub mod service;
 pub mod sink;
 pub mod socket;
 pub mod status;

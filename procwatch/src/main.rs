@@ -7,12 +7,12 @@ use procwatch::{
     agent::AgentError,
     cli::{Cli, Command},
     commands,
+    service::{journal, log},
 };
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr();
+    log::begin();
     match dispatch(cli.command) {
         Ok(code) => code,
         Err(error) => {
@@ -20,17 +20,6 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-/// The agent's own log, apart from the records: warnings, or what `PROCWATCH_LOG` asks for.
-fn log_to_stderr() {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.with_env_var("PROCWATCH_LOG").from_env_lossy())
-        .with_writer(std::io::stderr)
-        .without_time()
-        .with_target(false)
-        .init();
 }
 
 fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
@@ -53,6 +42,9 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
             commands::schema::run(&args).map_err(AgentError::io("standard output"))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Install(args) => commands::install::run(&args),
+        Command::Uninstall(args) => commands::uninstall::run(&args),
+        Command::Stage(args) => commands::stage::run(&args),
         Command::Keep(args) => commands::keep::run(&args),
     }
 }
@@ -74,7 +66,9 @@ fn in_runtime_for(work: impl Future<Output = Result<ExitCode, AgentError>>) -> R
 
 #[expect(clippy::print_stderr, reason = "the one place that tells why the program ends")]
 fn complain(error: &str) {
+    // The journal's mark of an error at the beginning of a line.
+    let mark = if journal::is_stderr() { "<3>" } else { "" };
     for line in error.lines() {
-        eprintln!("procwatch: {line}");
+        eprintln!("{mark}procwatch: {line}");
     }
 }

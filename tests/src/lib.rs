@@ -21,6 +21,7 @@ mod pool;
 mod program;
 mod sandbox;
 mod scene;
+pub mod service;
 mod talk;
 mod values;
 pub mod web;

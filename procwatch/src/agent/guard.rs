@@ -24,6 +24,7 @@ use crate::{
     execute::contain::Warden,
     kernel::{Kernel, RingReader},
     record::{Body as RecordBody, HealthTopic, Mode, Ring},
+    service::Watchdog,
     status::ConfigStatus,
     table::ProcessTable,
 };
@@ -122,14 +123,21 @@ impl Guard {
     ///
     /// # Errors
     /// When the kernel side or the output fails.
-    pub async fn run(&mut self, shutdown: &mut Shutdown, inbox: &mut Inbox) -> Result<(), AgentError> {
+    pub async fn run(
+        &mut self,
+        shutdown: &mut Shutdown,
+        inbox: &mut Inbox,
+        watchdog: &mut Watchdog,
+    ) -> Result<(), AgentError> {
         let clock = self.report.converter.clock;
         loop {
             self.drain()?;
             self.report.shed();
+            watchdog.alive();
             tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
+                () = watchdog.due() => {}
                 written = self.report.flush(), if !self.report.is_empty() => match written {
                     Ok(Reader::There) => {}
                     Ok(Reader::Gone) => tracing::warn!("nobody reads standard output any more; the agent goes on"),

@@ -73,6 +73,9 @@ pub enum AgentError {
     /// The agent, asked by its socket.
     #[error(transparent)]
     Client(#[from] crate::socket::client::ClientError),
+    /// Installing or removing.
+    #[error(transparent)]
+    Install(#[from] crate::install::InstallError),
     /// The command line.
     #[error("{0}")]
     Usage(String),

@@ -8,7 +8,12 @@ use crate::{
     metrics::Metrics,
     outlets::Outlet,
     record::Record,
-    sink::listener::{Complaints, Listener, Told},
+    service::{journal, notify},
+    sink::{
+        headline::Headline,
+        journal::Journal,
+        listener::{Complaints, Listener, Told},
+    },
     socket::{audience::Audience, server::Server},
     status::OutputStatus,
 };
@@ -16,6 +21,10 @@ use crate::{
 /// An output that is wanted, with all that the configuration says of it: what is wanted as before stays open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
+    /// The journal of systemd, which standard output goes to.
+    Journal,
+    /// The line of `systemctl status`.
+    Headline,
     /// The agent's socket.
     Socket(SocketConfig),
     /// Figures for Prometheus.
@@ -27,10 +36,17 @@ pub enum Wanted {
 impl Wanted {
     /// All outputs of a configuration.
     pub fn all(config: &Config) -> Vec<Self> {
+        let journal = journal::is_stdout().then_some(Self::Journal);
+        let headline = notify::is_wanted().then_some(Self::Headline);
         let socket = config.socket.clone().map(Self::Socket);
         let metrics = config.metrics.clone().map(Self::Metrics);
         let outlets = config.outlets.iter().map(|rule| Self::Outlet(Box::new(rule.outlet.clone())));
-        socket.into_iter().chain(metrics).chain(outlets).collect()
+        journal.into_iter().chain(headline).chain(socket).chain(metrics).chain(outlets).collect()
+    }
+
+    /// Whether it stands in for standard output, where nothing is written then.
+    pub const fn replaces_stdout(&self) -> bool {
+        matches!(self, Self::Journal)
     }
 
     /// Opens it. Called within the agent's tokio runtime, which has one thread.
@@ -41,11 +57,15 @@ impl Wanted {
         audience: &Arc<Audience>,
     ) -> Result<Box<dyn Listener>, AgentError> {
         Ok(match self {
+            Self::Journal => {
+                Box::new(Journal::open(complaints.clone()).map_err(AgentError::io("the journal"))?)
+            }
+            Self::Headline => Box::<Headline>::default(),
             Self::Socket(config) => Box::new(Server::open(config, audience, asker, complaints)?),
             Self::Metrics(config) => Box::new(Metrics::open(config, asker, complaints)?),
-            Self::Outlet(config) => Box::new(
-                Outlet::open(config, complaints).map_err(AgentError::io("the thread of an outlet"))?,
-            ),
+            Self::Outlet(config) => {
+                Box::new(Outlet::open(config, complaints).map_err(AgentError::io("the thread of an outlet"))?)
+            }
         })
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     lock::{AGENT_LOCK, AgentLock},
     record::{HealthTopic, Mode},
     rulebook::RuleBook,
+    service::{Watchdog, notify},
     sink::Format,
 };
 
@@ -81,8 +82,14 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
     let (mut inbox, asker, complaints) = Inbox::new().map_err(AgentError::io("signal handlers"))?;
     let mut outputs = Outputs::new(asker, complaints);
-    outputs.set(&Wanted::all(&config))?;
-    let mut report = Reporter::new(Format::of(args.json, false), &mount)?;
+    let wanted = Wanted::all(&config);
+    let format = if wanted.iter().any(Wanted::replaces_stdout) {
+        Format::Silent
+    } else {
+        Format::of(args.json, false)
+    };
+    outputs.set(&wanted)?;
+    let mut report = Reporter::new(format, &mount)?;
     let audience = outputs.audience();
     report.add_outputs(outputs);
     let stream_bytes = config.socket.as_ref().map_or(UNUSED_STREAM_BYTES, |socket| socket.ring_kib << 10);
@@ -117,7 +124,10 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
         priority.name()
     );
     guard.armed(begun.elapsed());
-    guard.report().health(HealthTopic::Armed, armed)?;
-    guard.run(&mut shutdown, &mut inbox).await?;
+    guard.report().health(HealthTopic::Armed, &*armed)?;
+    notify::ready(&armed);
+    let mut watchdog = Watchdog::from_env();
+    guard.run(&mut shutdown, &mut inbox, &mut watchdog).await?;
+    notify::stopping();
     guard.stop().await
 }

@@ -67,7 +67,10 @@ fn each_family_has_one_head_before_its_samples() {
                 assert!(line.starts_with(head), "{line} below {head}");
             }
         }
-        assert!(page.lines().all(|line| line.starts_with('#') || line.rsplit_once(' ').unwrap().1.parse::<f64>().is_ok()));
+        assert!(
+            page.lines()
+                .all(|line| line.starts_with('#') || line.rsplit_once(' ').unwrap().1.parse::<f64>().is_ok())
+        );
     }
 }
 

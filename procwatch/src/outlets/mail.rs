@@ -20,7 +20,12 @@ const MAX_LINE: usize = 900;
 const MAX_WORD: usize = 75;
 
 /// Hands the mail to the mail program, which must take it.
-pub(super) fn deliver(mail: &Mail, message: &Message, host: &str, limit: Duration) -> Result<(), Undelivered> {
+pub(super) fn deliver(
+    mail: &Mail,
+    message: &Message,
+    host: &str,
+    limit: Duration,
+) -> Result<(), Undelivered> {
     // -i: a line with a dot alone does not end it. Addresses do not begin with `-`.
     let mut arguments = vec!["-i".to_owned()];
     if let Some(from) = &mail.from {
@@ -160,7 +165,10 @@ mod tests {
         );
         assert!(head.contains("\nTo: ops@example.org, root\n"), "{head}");
         assert!(head.contains("\nDate: Sun, 22 Nov 2026 15:04:05 +0000\n"), "{head}");
-        assert!(body.starts_with("box alert: <!here>\\n&\\xff(4242) of alice: WARNING 100 threads"), "{body}");
+        assert!(
+            body.starts_with("box alert: <!here>\\n&\\xff(4242) of alice: WARNING 100 threads"),
+            "{body}"
+        );
         assert!(head.is_ascii() && head.lines().all(|line| line.len() <= 90), "{head}");
     }
 
@@ -181,7 +189,9 @@ mod tests {
         let (_, body) = text.split_once("\n\n").unwrap();
         let lines: Vec<&str> = body.lines().collect();
         assert_eq!(lines[0], "box digest: 8 more records from 15:04:05 to 15:04:05 UTC, the gravest WARNING");
-        assert!(lines[5].starts_with("{\"host\":\"box\",") && lines.iter().all(|line| line.len() <= MAX_LINE));
+        assert!(
+            lines[5].starts_with("{\"host\":\"box\",") && lines.iter().all(|line| line.len() <= MAX_LINE)
+        );
         let mut text = String::new();
         add_line(&"ä".repeat(1000), &mut text);
         assert!(text.lines().all(|line| line.len() <= MAX_LINE));

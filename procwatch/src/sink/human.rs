@@ -16,7 +16,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use self::line::Line;
 use super::Sink;
 use crate::{
-    record::{Act, Process, Record},
+    record::{Act, Body, Process, Record},
     text::Text,
     users::UserNames,
 };
@@ -70,6 +70,25 @@ impl<W: Write> Human<W> {
         Self { out, line: Line::new(columns, colour), time: TimeColumn::new(zone), users }
     }
 
+    /// The line of a record without its time and the line feed: for those who keep the time themselves.
+    pub(crate) fn message(&mut self, record: &Record) -> &[u8] {
+        self.line.clear();
+        self.add(&record.body);
+        self.line.end();
+        self.line.as_bytes().trim_ascii_end()
+    }
+
+    fn add(&mut self, body: &Body) {
+        self.line.add(format_args!("{:KIND_WIDTH$} ", body.kind()));
+        if let Some(process) = body.process() {
+            add_process(process, &mut self.line);
+        }
+        detail::add(body, &mut self.users, &mut self.line);
+        if let Some(lineage) = body.process().and_then(|process| process.lineage.as_deref()) {
+            detail::add_lineage(lineage, &mut self.line);
+        }
+    }
+
     fn send(&mut self) -> io::Result<()> {
         self.line.end();
         self.out.write_all(self.line.as_bytes())
@@ -89,14 +108,8 @@ impl<W: Write> Sink for Human<W> {
     fn write(&mut self, record: &Record) -> io::Result<()> {
         self.line.clear();
         self.time.add(record.time, &mut self.line);
-        self.line.add(format_args!(" {:KIND_WIDTH$} ", record.body.kind()));
-        if let Some(process) = record.body.process() {
-            add_process(process, &mut self.line);
-        }
-        detail::add(&record.body, &mut self.users, &mut self.line);
-        if let Some(lineage) = record.body.process().and_then(|process| process.lineage.as_deref()) {
-            detail::add_lineage(lineage, &mut self.line);
-        }
+        self.line.push(" ");
+        self.add(&record.body);
         self.send()
     }
 

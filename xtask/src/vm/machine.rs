@@ -126,14 +126,35 @@ impl<'a> Machine<'a> {
         Ok(Trial::Fails(why))
     }
 
-    /// One attempt at a job.
+    /// One attempt at a job, with all the boots that it wants.
     fn attempt(&self, kernel: &Kernel, image: &Path, job: &Job) -> Result<Ended> {
+        let home = self.folder.empty(format!("run/{}-{}", kernel.release, job.name))?;
+        job.pack(&home.join("job.tar"))?;
+        if job.boots == 1 {
+            return self.boot(kernel, &disk(image, "root", ",snapshot=on"), job, &Run::new(home));
+        }
+        let own = home.join("root.ext4");
+        // Most of it was never written.
+        exec::read(Command::new("cp").args(["--sparse=always", "--"]).arg(image).arg(&own))?;
+        let mut all: Option<Report> = None;
+        for number in 1..=job.boots {
+            let run = Run { number, ..Run::new(home.clone()) };
+            match (self.boot(kernel, &disk(&own, "root", ""), job, &run)?, &mut all) {
+                (Ended::Well(report), None) => all = Some(report),
+                (Ended::Well(report), Some(all)) => all.add(report),
+                (other, _) => return Ok(other),
+            }
+        }
+        fs::remove_file(&own).with_context(|| format!("cannot remove {}", own.display()))?;
+        all.map(Ended::Well).context("a job without a boot")
+    }
+
+    /// Starts the machine with this disk and waits for its end.
+    fn boot(&self, kernel: &Kernel, root: &[String], job: &Job, run: &Run) -> Result<Ended> {
         let start_time = Instant::now();
-        let run = Run::new(self.folder.empty(format!("run/{}-{}", kernel.release, job.name))?);
-        job.pack(&run.path("job.tar"))?;
-        let mut qemu = self.qemu(kernel, &run, job.cpus, job.kernel_options);
-        qemu.args(disk(image, "root", ",snapshot=on"))
-            .args(disk(&run.path("job.tar"), "job", ",readonly=on"))
+        let mut qemu = self.qemu(kernel, run, job.cpus, job.kernel_options);
+        qemu.args(root)
+            .args(disk(&run.home.join("job.tar"), "job", ",readonly=on"))
             .args(["-device", "virtio-serial-pci"])
             .args(port(&run.path("output"), "output"))
             .args(port(&run.path("exit"), "exit"));
@@ -159,7 +180,7 @@ impl<'a> Machine<'a> {
             return Ok(Ended::Stale);
         }
         Ok(match ended {
-            Some(status) => Ended::Early { begun, why: early_end(&kernel.release, status, &run) },
+            Some(status) => Ended::Early { begun, why: early_end(&kernel.release, status, run) },
             None => Ended::Hung { begun, tail },
         })
     }
@@ -190,17 +211,30 @@ impl<'a> Machine<'a> {
     }
 }
 
+impl Report {
+    /// Adds that of a later boot.
+    fn add(&mut self, later: Self) {
+        self.exit_code = self.exit_code.max(later.exit_code);
+        self.output += &later.output;
+        self.console_tail = later.console_tail;
+        self.took += later.took;
+    }
+}
+
 /// The files of one run.
 struct Run {
     home: PathBuf,
+    /// Which boot of its machine it is, from 1.
+    number: u32,
 }
 
 impl Run {
     fn new(home: PathBuf) -> Self {
-        Self { home }
+        Self { home, number: 1 }
     }
 
     fn path(&self, name: &str) -> PathBuf {
+        let name = if self.number == 1 { name.to_owned() } else { format!("{name}-{}", self.number) };
         self.home.join(name)
     }
 
