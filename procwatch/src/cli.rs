@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::{
     check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, keep::KeepArgs, layout::LayoutCommand,
     orphans::OrphansArgs, place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs, run::RunArgs,
-    undo::UndoArgs, watch::WatchArgs,
+    top::TopArgs, undo::UndoArgs, watch::WatchArgs,
 };
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
@@ -67,6 +67,12 @@ pub enum Command {
     /// Compare the CPUs of slices with the configuration's [[layout]], or set them
     #[command(subcommand)]
     Layout(LayoutCommand),
+    /// Show processes by their threads on a terminal, with alerts, placements and slices; ? tells the keys
+    ///
+    /// It asks the running agent. Root, and the group procwatch, may look; freezing a process and finding out who creates
+    /// its threads need root. Exit code 0: the person has seen enough, or a signal came; 2: no agent, no terminal, or bad
+    /// input.
+    Top(TopArgs),
     /// Tell which alerts a recorded stream would have raised under a configuration; no kernel is asked
     ///
     /// Exit code 0: done; 1: --diff found a difference; 2: it could not be done, or bad input.

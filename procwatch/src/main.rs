@@ -45,6 +45,7 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
         Command::Undo(args) => commands::undo::run(&args),
         Command::Recover(args) => commands::recover::run(&args),
         Command::Layout(command) => Ok(commands::layout::run(&command)?),
+        Command::Top(args) => commands::top::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Schema => {
             commands::schema::run().map_err(AgentError::io("standard output"))?;

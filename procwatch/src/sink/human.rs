@@ -112,8 +112,15 @@ pub(crate) fn action_line(act: &Act, columns: usize) -> String {
     String::from_utf8_lossy(line.as_bytes()).into_owned()
 }
 
+/// What is particular to a record, in one line: for those who show the rest in their own way.
+pub(crate) fn detail_line(body: &Body, columns: usize) -> String {
+    let mut line = Line::new(columns, false);
+    detail::add(body, &mut UserNames::new(), &mut line);
+    String::from_utf8_lossy(line.as_bytes()).into_owned()
+}
+
 /// The name of a record's kind, the same as in JSON.
-const fn kind(body: &Body) -> &'static str {
+pub(crate) const fn kind(body: &Body) -> &'static str {
     match body {
         Body::Fork(_) => "fork",
         Body::Thread(_) => "thread",
@@ -138,7 +145,7 @@ const fn kind(body: &Body) -> &'static str {
 }
 
 /// Whom a record is about; `None` when it is about procwatch itself.
-const fn process(body: &Body) -> Option<&Process> {
+pub(crate) const fn process(body: &Body) -> Option<&Process> {
     Some(match body {
         Body::Fork(fork) => &fork.process,
         Body::Thread(thread) => &thread.process,

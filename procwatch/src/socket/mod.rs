@@ -2,4 +2,5 @@
 //!
 //! JSON lines both ways. The agent speaks first: [`Answer::Hello`]. Nothing that is asked changes anything.
 
+pub mod client;
 pub mod protocol;
