@@ -206,7 +206,7 @@ mod tests {
     fn only_what_changed_is_written() {
         let paper = Paper::default();
         let mut canvas = Canvas::new(paper.clone());
-        let mut drawn = |canvas: &mut Canvas<Paper>, lines: &[&str]| {
+        let drawn = |canvas: &mut Canvas<Paper>, lines: &[&str]| {
             let was_written = canvas.draw(buffer(lines)).unwrap();
             let out = paper.0.take();
             assert_eq!(was_written, !out.is_empty());

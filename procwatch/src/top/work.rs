@@ -27,8 +27,9 @@ use crate::{
 
 /// Columns that a foreign text may take in what is told of an action.
 const COLUMNS: usize = 80;
-/// Bytes of a diagnosis that are shown.
-const MAX_ANSWER: usize = 256 << 10;
+/// Lines of a diagnosis that are shown, and characters of each.
+const MOST_LINES: usize = 300;
+const LONGEST_LINE: usize = 1000;
 
 /// Finds out who creates a process' threads. It is done by another process of this program, as the agent has it done: what is
 /// read there is foreign.
@@ -69,12 +70,11 @@ fn answer(process: ProcessKey) -> Result<Vec<String>, String> {
 
 /// It is escaped already; what is not shall do no harm.
 fn lines(said: &[u8]) -> Vec<String> {
-    let said = &said[..said.len().min(MAX_ANSWER)];
-    let text = String::from_utf8_lossy(said);
     let shown = |line: &str| {
-        if line.contains(char::is_control) { escape(line.as_bytes()).into_owned() } else { line.to_owned() }
+        let line: String = line.chars().take(LONGEST_LINE).collect();
+        if line.contains(char::is_control) { escape(line.as_bytes()).into_owned() } else { line }
     };
-    text.lines().map(shown).collect()
+    String::from_utf8_lossy(said).lines().take(MOST_LINES).map(shown).collect()
 }
 
 /// Freezes or thaws a process, as `procwatch contain` does, and tells what came of it. Who ends the program waits for it: a
@@ -116,7 +116,8 @@ mod tests {
     #[test]
     fn what_is_said_is_shown_without_harm() {
         assert_eq!(lines(b"one\n  two\x1b[2J\n\xff\n"), ["one", "  two\\x1b[2J", "\u{fffd}"]);
-        assert!(lines(&vec![b'x'; 1 << 20])[0].len() == MAX_ANSWER);
+        assert_eq!(lines(&vec![b'x'; 1 << 20]), ["x".repeat(LONGEST_LINE)]);
+        assert_eq!(lines(&vec![b'\n'; 1 << 10]).len(), MOST_LINES);
     }
 
     #[test]

@@ -23,14 +23,14 @@ pub(super) fn lines(model: &Model, theme: Theme, width: u16) -> Vec<Line<'static
     let title = format!("{} {}{ended}", process.pid, process.comm);
     let mut lines = vec![Line::styled(log::padded(&title, width), theme.heading())];
     lines.extend(facts(model, details, theme, width));
+    lines.push(Line::styled(log::padded("WHO CREATES ITS THREADS", width), theme.heading()));
+    lines.extend(findings(details.findings(), theme, width));
     let told = model.log().about(details.key());
     if !told.is_empty() {
         lines.push(Line::styled(log::padded("TOLD ABOUT IT", width), theme.heading()));
         let newest = told.iter().rev().take(SHOWN);
         lines.extend(newest.flat_map(|entry| log::whole(entry, theme, width)));
     }
-    lines.push(Line::styled(log::padded("WHO CREATES ITS THREADS", width), theme.heading()));
-    lines.extend(findings(details.findings(), theme, width));
     lines
 }
 

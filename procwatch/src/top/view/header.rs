@@ -14,6 +14,9 @@ use crate::{
     top::model::{Link, Model},
 };
 
+/// A screen of fewer columns has room for what matters most alone.
+const NARROW: u16 = 50;
+
 /// Lines of it on a screen of this size.
 pub(super) fn height(model: &Model, screen: Rect) -> u16 {
     match screen.height {
@@ -40,7 +43,9 @@ fn first(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
         }
         Link::Lost(why) => {
             pen.add(" NO AGENT ", theme.urgent()).add(" ", theme.plain()).add(&words(why), theme.bad());
-            pen.add("; what was known last:", theme.plain());
+            if model.total() > 0 {
+                pen.add("; what was known last:", theme.plain());
+            }
             return;
         }
         Link::Live => {}
@@ -51,21 +56,26 @@ fn first(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
         Health::Degraded => ("degraded", theme.warning()),
         Health::Failed => ("failed", theme.bad()),
     };
+    let alerts = model.alerts() as u64;
+    let alerts =
+        if alerts == 0 { String::new() } else { format!("  {}", counted(alerts, "alert", "alerts")) };
+    let threads = counted(status.threads, "thread", "threads");
+    let (shown, total) = (model.shown().len() as u64, model.total() as u64);
+    if area.width < NARROW {
+        pen.add(word, style).add(&format!(" {threads}"), theme.plain()).add(&alerts, theme.warning());
+        pen.add(&format!("  {}", counted(total, "process", "processes")), theme.plain());
+        return;
+    }
     let mode = match status.mode {
         Mode::Observe => "observe",
         Mode::Enforce => "enforce",
     };
     pen.add("procwatch ", theme.strong()).add(word, style).add(&format!(" {mode}  "), theme.plain());
-    let (shown, total) = (model.shown().len() as u64, model.total() as u64);
     if !model.filter().is_empty() {
         pen.add(&format!("{} of ", grouped(shown)), theme.strong());
     }
     pen.add(&counted(total, "process", "processes"), theme.plain());
-    pen.add(&format!(", {}", counted(status.threads, "thread", "threads")), theme.plain());
-    let alerts = model.alerts() as u64;
-    if alerts > 0 {
-        pen.add("  ", theme.plain()).add(&counted(alerts, "alert", "alerts"), theme.warning());
-    }
+    pen.add(&format!(", {threads}"), theme.plain()).add(&alerts, theme.warning());
     let (lost, style) = lost(status, theme);
     pen.add(&format!("  {lost}"), style);
     pen.add(&format!("  agent {} MB", status.resident_bytes.div_ceil(1 << 20)), theme.faint());

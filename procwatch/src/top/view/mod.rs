@@ -49,7 +49,7 @@ fn lines(model: &Model, theme: Theme, width: u16) -> Option<Vec<Line<'static>>> 
         Page::Processes => return None,
         Page::Alerts => log::lines(model, theme, Topic::Alerts, width),
         Page::Placements => log::lines(model, theme, Topic::Placements, width),
-        Page::Slices => slices::lines(model, theme),
+        Page::Slices => slices::lines(model, theme, width),
         Page::Details => details::lines(model, theme, width),
         Page::Help => help::lines(theme, width),
     })

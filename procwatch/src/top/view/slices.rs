@@ -17,6 +17,11 @@ use crate::top::model::{Model, Slice};
 /// A cell of the table: its text, columns, whether at the right, and style.
 type Cell = (String, u16, bool, Style);
 
+/// Columns of the name and of the CPUs: on a narrow screen fewer.
+const fn widths(screen: u16) -> (u16, u16) {
+    if screen < 60 { (16, 9) } else { (22, 12) }
+}
+
 /// Lines that the page of processes would like to have for it.
 pub(super) fn height(model: &Model) -> u16 {
     match model.slices().len() {
@@ -27,18 +32,18 @@ pub(super) fn height(model: &Model) -> u16 {
 
 /// The first ones, with a head.
 pub(super) fn render(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
-    write(&head(theme), Pen::new(buffer, area, 0));
+    write(&head(theme, area.width), Pen::new(buffer, area, 0));
     Pen::paint(buffer, area, 0, theme.heading());
     for (line, slice) in (1..area.height).zip(model.slices()) {
-        write(&row(slice, theme), Pen::new(buffer, area, line));
+        write(&row(slice, theme, area.width), Pen::new(buffer, area, line));
     }
 }
 
 /// All of them, each with its rule.
-pub(super) fn lines(model: &Model, theme: Theme) -> Vec<Line<'static>> {
-    let mut lines = vec![line(head(theme)).style(theme.heading())];
+pub(super) fn lines(model: &Model, theme: Theme, width: u16) -> Vec<Line<'static>> {
+    let mut lines = vec![line(head(theme, width)).style(theme.heading())];
     for slice in model.slices() {
-        lines.push(line(row(slice, theme)));
+        lines.push(line(row(slice, theme, width)));
         if let Some(rule) = &slice.rule {
             lines.push(Line::styled(format!("  rule: {}", words(&rule.rule)), theme.faint()));
         }
@@ -46,20 +51,22 @@ pub(super) fn lines(model: &Model, theme: Theme) -> Vec<Line<'static>> {
     lines
 }
 
-fn head(theme: Theme) -> Vec<Cell> {
+fn head(theme: Theme, screen: u16) -> Vec<Cell> {
+    let (name, cpus) = widths(screen);
     let style = theme.plain();
-    let cell = |name: &str, width, to_right| (name.to_owned(), width, to_right, style);
+    let cell = |title: &str, width, to_right| (title.to_owned(), width, to_right, style);
     vec![
-        cell("SLICE", 22, false),
-        cell("CPUS", 12, false),
-        cell("PROCESSES", 9, true),
+        cell("SLICE", name, false),
+        cell("CPUS", cpus, false),
         cell("THREADS", 7, true),
         cell("GROWTH", 6, true),
+        cell("PROCESSES", 9, true),
         cell("ELSEWHERE", 9, true),
     ]
 }
 
-fn row(slice: &Slice, theme: Theme) -> Vec<Cell> {
+fn row(slice: &Slice, theme: Theme, screen: u16) -> Vec<Cell> {
+    let (name_width, cpus_width) = widths(screen);
     let (cpus, style) = match &slice.rule {
         None => (String::new(), theme.plain()),
         Some(rule) if !rule.is_present => ("not there".to_owned(), theme.faint()),
@@ -73,11 +80,11 @@ fn row(slice: &Slice, theme: Theme) -> Vec<Cell> {
     let elsewhere = slice.elsewhere.filter(|count| *count > 0);
     let growth = if slice.growth > 0 { theme.warning() } else { theme.plain() };
     vec![
-        (words(&slice.name).into_owned(), 22, false, theme.plain()),
-        (cpus, 12, false, style),
-        (grouped(slice.processes), 9, true, theme.plain()),
+        (words(&slice.name).into_owned(), name_width, false, theme.plain()),
+        (cpus, cpus_width, false, style),
         (grouped(slice.threads), 7, true, theme.strong()),
         (signed(slice.growth), 6, true, growth),
+        (grouped(slice.processes), 9, true, theme.plain()),
         (
             elsewhere.map(grouped).unwrap_or_default(),
             9,

@@ -30,12 +30,14 @@ pub(super) fn wrap(text: &str, columns: usize, later: usize) -> Vec<&str> {
         // One character at least: it is cut off, but there is an end.
         let first = rest.chars().next().map_or(0, char::len_utf8);
         let end = prefix(rest, room).max(first);
-        let at_space = rest[..end].rfind(' ').filter(|at| *at > end / 2);
+        let at_space = rest[..end].rfind(' ').filter(|at| *at > end / 3);
         let (line, after) = rest.split_at(at_space.unwrap_or(end));
         lines.push(line);
         (rest, room) = (after.trim_start(), later);
     }
-    lines.push(rest);
+    if !rest.is_empty() || lines.is_empty() {
+        lines.push(rest);
+    }
     lines
 }
 
