@@ -13,6 +13,7 @@
 mod agent;
 mod bpf;
 pub mod contained;
+mod fake_agent;
 pub mod guest;
 pub mod layout;
 mod leaks;
@@ -21,6 +22,7 @@ mod pool;
 mod program;
 mod sandbox;
 mod scene;
+mod terminal;
 mod values;
 
 use std::{
@@ -31,12 +33,14 @@ use std::{
 pub use self::{
     agent::{Agent, Ended, Refusal, binary, refusal},
     bpf::KernelObjects,
+    fake_agent::FakeAgent,
     leaks::{Expected, Leak},
     need::{Need, has_bpf_lsm, skip_unless},
     pool::Pool,
     program::{Started, compiled, compiled_static, for_everyone, script, start},
     sandbox::Sandbox,
     scene::{SCENE_UID, Scene, leaf_of},
+    terminal::Terminal,
     values::{Kinds, kinds, number, of_kind, text, texts},
 };
 

@@ -98,6 +98,10 @@ pub fn command(key: KeyEvent, model: &Model) -> Option<Command> {
     if key.modifiers.contains(KeyModifiers::CONTROL) {
         return with_control(key.code, model.is_typing());
     }
+    // Esc with another key close behind looks like Alt: it must not be taken for that key, least of all for yes.
+    if key.modifiers.contains(KeyModifiers::ALT) {
+        return None;
+    }
     if model.question().is_some() {
         return answer(key.code);
     }
@@ -227,6 +231,7 @@ mod tests {
             assert_eq!(typed(letter, &model), meaning, "{letter}");
         }
         assert_eq!(pressed(KeyCode::Enter, KeyModifiers::NONE, &model), None, "only yes is yes");
+        assert_eq!(pressed(KeyCode::Char('y'), KeyModifiers::ALT, &model), None, "Esc and y");
     }
 
     #[test]
