@@ -57,12 +57,15 @@ impl FakeAgent {
         self.said.lock().unwrap().hello = hello;
     }
 
+    /// Answers with these from now on.
+    pub fn set(&self, status: Value, processes: Value) {
+        let mut said = self.said.lock().unwrap();
+        (said.status, said.processes) = (status, processes);
+    }
+
     /// Answers with these from now on, and waits until that was heard.
     pub fn answer(&self, status: Value, processes: Value) {
-        {
-            let mut said = self.said.lock().unwrap();
-            (said.status, said.processes) = (status, processes);
-        }
+        self.set(status, processes);
         self.wait_for_pictures(2);
     }
 

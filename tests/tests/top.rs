@@ -14,6 +14,9 @@ use procwatch_tests::{
 };
 use serde_json::{Value, json};
 
+/// Something done to a program on a terminal, and what it is called.
+type Way = (&'static str, fn(&mut Terminal));
+
 /// The agent at a second of a minute.
 fn status(second: u32, processes: &Value) -> Value {
     let rows = processes.as_array().unwrap();
@@ -239,11 +242,11 @@ fn without_colour_there_is_none() {
     };
     let mut coloured = top(&agent, 80, 24);
     assert!(all_over(&mut coloured).iter().any(|look| is_colour(look)));
-    grow(&agent, 1, 30);
+    agent.set(status(1, &processes(30)), processes(30));
     let mut plain = Terminal::start(&command(&agent, &["--no-colour"]), 80, 24);
     let seen = all_over(&mut plain);
     assert!(!seen.is_empty() && !seen.iter().any(|look| is_colour(look)), "{seen:?}");
-    grow(&agent, 1, 30);
+    agent.set(status(1, &processes(30)), processes(30));
     let mut asked = command(&agent, &[]);
     asked.env("NO_COLOR", "1");
     let seen = all_over(&mut Terminal::start(&asked, 80, 24));
@@ -253,7 +256,7 @@ fn without_colour_there_is_none() {
 #[test]
 fn the_terminal_is_left_as_it_was() {
     let agent = agent();
-    let ways: [(&str, fn(&mut Terminal)); 6] = [
+    let ways: [Way; 6] = [
         ("q", |terminal| terminal.press("q")),
         ("Ctrl-C", |terminal| terminal.press("\x03")),
         ("SIGTERM", |terminal| terminal.signal(Signal::SIGTERM)),
@@ -277,7 +280,7 @@ fn the_terminal_is_left_as_it_was() {
 #[test]
 fn who_suspends_has_the_terminal_and_who_comes_back_the_screen() {
     let agent = agent();
-    let ways: [(&str, fn(&mut Terminal)); 2] = [
+    let ways: [Way; 2] = [
         ("Ctrl-Z", |terminal| terminal.press("\x1a")),
         ("SIGTSTP", |terminal| terminal.signal(Signal::SIGTSTP)),
     ];
@@ -358,7 +361,7 @@ fn with_real(pid: u32) -> Value {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let after_comm = stat.rsplit_once(") ").unwrap().1;
     let ticks: u64 = after_comm.split(' ').nth(19).unwrap().parse().unwrap();
-    let hertz = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).unwrap().unwrap() as u64;
+    let hertz = procfs::ticks_per_second();
     let mut real = row(pid, "root", "sleep", &cgroup_of(pid), 900);
     real["start_ns"] = json!((ticks * 1_000_000_000).div_ceil(hertz));
     let mut rows = processes(30);

@@ -115,6 +115,8 @@ impl Log {
 
 const fn topic(body: &Body) -> Option<Topic> {
     match body {
+        // It is the first that whoever listens is told, and says no more than that.
+        Body::Health(health) if matches!(health.topic, HealthTopic::Armed) => None,
         Body::Alert(_)
         | Body::Cleared(_)
         | Body::Refused(_)

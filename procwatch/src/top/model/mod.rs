@@ -77,7 +77,7 @@ pub struct Question {
 }
 
 /// What the loop has to do for the person.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// End.
     Quit,

@@ -49,7 +49,7 @@ struct Past {
 /// All processes.
 #[derive(Debug, Default)]
 pub struct Rows {
-    rows: Vec<Row>,
+    all: Vec<Row>,
     past: HashMap<ProcessKey, Past>,
     /// The picture before; none when there is nothing to compare with.
     time: Option<Timestamp>,
@@ -61,7 +61,7 @@ impl Rows {
         let before = self.time.replace(time);
         let mut known = std::mem::take(&mut self.past);
         let (mut threads, mut created) = (0, 0);
-        self.rows.clear();
+        self.all.clear();
         for process in processes {
             let key = key(&process);
             threads += u64::from(process.threads);
@@ -75,7 +75,7 @@ impl Rows {
             past.renew(time, &process, first);
             let oldest = past.counts.front().map_or(first, |(_, threads)| *threads);
             self.past.insert(key, past);
-            self.rows.push(Row {
+            self.all.push(Row {
                 growth: i64::from(process.threads) - i64::from(last),
                 minute: i64::from(process.threads) - i64::from(oldest),
                 per_second: rate(fresh, before, time),
@@ -93,12 +93,12 @@ impl Rows {
 
     /// The rows of the last picture, in no order.
     pub fn all(&self) -> &[Row] {
-        &self.rows
+        &self.all
     }
 
     /// The row of a process; `None` when it has ended.
     pub fn of(&self, process: ProcessKey) -> Option<&Row> {
-        self.rows.iter().find(|row| row.key() == process)
+        self.all.iter().find(|row| row.key() == process)
     }
 }
 

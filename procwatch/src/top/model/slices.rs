@@ -40,7 +40,7 @@ pub struct SliceRule {
 /// Slices of a user's own manager are parts of the user's slice.
 pub fn slice_of<'p>(cgroup: &'p str, rules: &[&str]) -> Option<&'p str> {
     let parts = cgroup.split('/').filter(|part| !part.is_empty());
-    let slices = parts.take_while(|part| part.ends_with(".slice"));
+    let slices = parts.take_while(|part| part.strip_suffix(".slice").is_some());
     let mut innermost = None;
     for slice in slices {
         if rules.contains(&slice) {

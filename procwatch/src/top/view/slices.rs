@@ -108,5 +108,5 @@ fn line(cells: Vec<Cell>) -> Line<'static> {
         let gap = " ".repeat(width.saturating_sub(super::text::width(&text)));
         Span::styled(if to_right { format!("{gap}{text} ") } else { format!("{text}{gap} ") }, style)
     });
-    Line::from_iter(spans)
+    spans.collect()
 }
