@@ -75,12 +75,13 @@ impl FakeAgent {
         until("pictures are taken", || (self.said.lock().unwrap().pictures >= begin + more).then_some(()));
     }
 
-    /// Tells all who want to hear, as soon as there is one.
+    /// Tells all who want to hear, as soon as there is one; who has left is forgotten.
     pub fn tell(&self, record: &Value) {
-        until("somebody listens", || (!self.said.lock().unwrap().listeners.is_empty()).then_some(()));
-        for mut listener in &self.said.lock().unwrap().listeners {
-            listener.write_all(format!("{record}\n").as_bytes()).unwrap();
-        }
+        until("somebody listens", || {
+            let mut said = self.said.lock().unwrap();
+            said.listeners.retain(|mut it| it.write_all(format!("{record}\n").as_bytes()).is_ok());
+            (!said.listeners.is_empty()).then_some(())
+        });
     }
 
     /// The requests for records so far.

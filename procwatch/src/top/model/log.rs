@@ -154,7 +154,7 @@ fn text(body: &Body) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples;
+    use crate::{record::Health, samples};
 
     fn log() -> Log {
         Log::new(TimeZone::UTC)
@@ -174,6 +174,10 @@ mod tests {
         for record in samples::all() {
             log.add(&record);
         }
+        let message = "the log fails".to_owned();
+        log.add(&samples::record(Body::Health(Health { topic: HealthTopic::Degraded, message })));
+        let health = log.lines(Topic::Alerts).iter().filter(|line| line.kind == "health").count();
+        assert_eq!(health, 1, "that it is armed is no news");
         let kinds = |topic| log.lines(topic).iter().map(|line| line.kind).collect::<Vec<_>>();
         let alerts = kinds(Topic::Alerts);
         for kind in ["alert", "cleared", "refused", "action", "diagnosis", "loss", "health"] {
