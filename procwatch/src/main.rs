@@ -36,6 +36,8 @@ fn log_to_stderr() {
 fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
     match command {
         Command::Watch(args) => in_runtime(commands::watch::run(&args)),
+        Command::Events(args) => in_runtime_for(commands::events::run(&args)),
+        Command::Status(args) => in_runtime_for(commands::status::run(&args)),
         Command::Run(args) => in_runtime(commands::run::run(&args)),
         Command::Check(args) => commands::check::run(&args),
         Command::Diagnose(args) => commands::diagnose::run(&args),
@@ -47,23 +49,27 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
         Command::Layout(command) => Ok(commands::layout::run(&command)?),
         Command::Top(args) => commands::top::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Replay(args) => commands::replay::run(&args),
-        Command::Schema => {
-            commands::schema::run().map_err(AgentError::io("standard output"))?;
+        Command::Schema(args) => {
+            commands::schema::run(&args).map_err(AgentError::io("standard output"))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Keep(args) => commands::keep::run(&args),
     }
 }
 
-/// One thread does all the work; another may wait for standard output, and is not waited for at the end.
 fn in_runtime(work: impl Future<Output = Result<(), AgentError>>) -> Result<ExitCode, AgentError> {
+    in_runtime_for(async { work.await.map(|()| ExitCode::SUCCESS) })
+}
+
+/// One thread does all the work; another may wait for standard output, and is not waited for at the end.
+fn in_runtime_for(work: impl Future<Output = Result<ExitCode, AgentError>>) -> Result<ExitCode, AgentError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(AgentError::io("the runtime"))?;
     let result = runtime.block_on(work);
     runtime.shutdown_background();
-    result.map(|()| ExitCode::SUCCESS)
+    result
 }
 
 #[expect(clippy::print_stderr, reason = "the one place that tells why the program ends")]

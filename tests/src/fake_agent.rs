@@ -122,34 +122,30 @@ impl FakeAgent {
 
 /// Until the client leaves.
 fn serve(stream: &UnixStream, said: &Mutex<Said>) {
-    {
+    let hello = {
         let mut said = said.lock().unwrap();
         if said.is_gone {
             return;
         }
         said.connections.push(stream.try_clone().unwrap());
-    }
-    let hello = said.lock().unwrap().hello.clone();
+        said.hello.clone()
+    };
     // A client that has left hears nothing, which it does not mind.
-    let say = |answer: &Value| (&*stream).write_all(format!("{answer}\n").as_bytes()).ok();
-    if say(&hello).is_none() {
-        return;
-    }
+    let say = |answer: &Value| drop((&*stream).write_all(format!("{answer}\n").as_bytes()));
+    say(&hello);
     for line in BufReader::new(stream).lines().map_while(Result::ok) {
         let request: Value = serde_json::from_str(&line).expect("requests are JSON");
+        // Held while it answers: nothing else may be told in the middle of a line.
         let mut now = said.lock().unwrap();
         match request["ask"].as_str() {
             Some("status") => {
                 let mut status = now.status.clone();
                 status["answer"] = "status".into();
-                drop(now);
                 say(&status);
             }
             Some("processes") => {
-                let answer = json!({ "answer": "processes", "processes": now.processes });
-                drop(now);
-                say(&answer);
-                said.lock().unwrap().pictures += 1;
+                say(&json!({ "answer": "processes", "processes": now.processes }));
+                now.pictures += 1;
             }
             Some("events") => {
                 now.requests.push(request);

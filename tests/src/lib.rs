@@ -22,6 +22,7 @@ mod pool;
 mod program;
 mod sandbox;
 mod scene;
+mod talk;
 mod terminal;
 mod values;
 
@@ -40,6 +41,7 @@ pub use self::{
     program::{Started, compiled, compiled_static, for_everyone, script, start},
     sandbox::Sandbox,
     scene::{SCENE_UID, Scene, leaf_of},
+    talk::{SOCKET, Talk},
     terminal::Terminal,
     values::{Kinds, kinds, number, of_kind, text, texts},
 };

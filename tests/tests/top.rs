@@ -8,7 +8,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use procwatch_tests::{
-    FakeAgent, Terminal, binary,
+    Agent, FakeAgent, Pool, Terminal, binary,
     contained::{assert_nothing_is_left, cgroup_of, is_frozen},
     needs, start, until,
 };
@@ -143,6 +143,7 @@ fn an_explosion_is_seen_at_every_size() {
         agent.requests(),
         [json!({
             "ask": "events", "kinds": [], "uids": [], "comms": [], "pids": [], "children": false, "cgroup": null,
+            "lineage": false,
         })]
     );
 }
@@ -332,8 +333,8 @@ fn without_agent_or_terminal_it_does_not_begin() {
     command.arg("top").arg("--socket").arg(&nobody);
     let mut terminal = Terminal::start(&command, 80, 24);
     assert_eq!(terminal.wait().code(), Some(2));
-    let text = terminal.wait_for("no agent listens at");
-    assert!(text.contains("No such file or directory") && text.contains("procwatch run"), "{text}");
+    let text = terminal.wait_for("no agent runs on this machine");
+    assert!(text.contains("No such file") && text.contains("procwatch run"), "{text}");
     assert!(!terminal.bytes().contains(&b'\x1b'), "the terminal was not touched");
     terminal.assert_given_back();
 
@@ -345,8 +346,7 @@ fn without_agent_or_terminal_it_does_not_begin() {
     agent.hello(json!({ "answer": "hello", "protocol": 7, "version": "9.0.0", "pid": 1 }));
     let mut terminal = top(&agent, 80, 24);
     assert_eq!(terminal.wait().code(), Some(2));
-    let text = terminal.wait_for("speaks version 7");
-    assert!(text.contains("procwatch 9.0.0"), "{text}");
+    terminal.wait_for("speaks version 7");
 
     for (every, error) in [("99ms", "must be 100ms or more"), ("1", "a number with its unit")] {
         let output = self::command(&agent, &["--every", every]).output().unwrap();
@@ -417,4 +417,54 @@ fn an_open_process_is_diagnosed_beside_the_screen() {
     assert!(text.contains("sleep ×1") || text.contains("threads "), "{text}");
     terminal.press("q/4190002\r\x1b[H\r");
     terminal.wait_for("process 4190002 has ended");
+}
+
+/// The line of a process.
+fn line_of(text: &str, pid: u32) -> Option<&str> {
+    let pid = pid.to_string();
+    text.lines().find(|line| line.split_whitespace().next() == Some(&pid))
+}
+
+#[test]
+fn the_real_agent_shows_an_explosion() {
+    needs!(Root, Bpf);
+    let agent = Agent::run(&[] as &[&str]);
+    let mut command = Command::new(binary());
+    command.args(["top", "--every", "100ms"]).env("TZ", "UTC").env("TERM", "xterm-256color");
+    let mut terminal = Terminal::start(&command, 120, 40);
+    let mut pool = Pool::pthreads();
+    pool.threads(5);
+    let (pid, shown) = (pool.pid(), pool.pid().to_string());
+    terminal.wait_for("THREADS▼");
+    terminal.press(&format!("/{shown}\r"));
+    terminal.wait_until("the pool", |text| {
+        line_of(text, pid).is_some_and(|line| line.starts_with(&format!("{pid:>7} root           5 ")))
+    });
+    pool.threads(150);
+    let warned = terminal.wait_until("the pool with a warning", |text| {
+        line_of(text, pid).is_some_and(|line| line.contains("    150 ") && line.contains(" warning "))
+    });
+    assert!(line_of(&warned, pid).unwrap().contains("+145"), "in a minute: {warned}");
+    pool.threads(600);
+    let text = terminal.wait_for("CRITICAL 500 threads (level 500)");
+    assert!(text.contains("ALERTS AND ACTIONS") && text.contains(&format!("{shown} pthreads")), "{text}");
+    terminal.wait_until("a critical one", |text| {
+        line_of(text, pid).is_some_and(|line| line.contains("    600 ") && line.contains(" critical "))
+    });
+    // Who creates them is told by the kernel programs of the running agent.
+    terminal.press("\x1b[B\r");
+    let text = terminal.wait_for("creates the 600 threads of pthreads");
+    assert!(text.contains("568 created"), "from the floor of 32 on: {text}");
+    pool.end();
+    terminal.wait_for("has ended; as it was last");
+    terminal.press("q");
+    terminal.wait_for("THREADS▼");
+    agent.finish();
+    terminal.wait_for("NO AGENT");
+    let agent = Agent::run(&[] as &[&str]);
+    terminal.wait_until("the next agent", |text| !text.contains("NO AGENT") && text.contains("procwatch "));
+    terminal.press("\x03");
+    assert_eq!(terminal.wait().code(), Some(0));
+    terminal.assert_given_back();
+    agent.finish();
 }

@@ -3,17 +3,23 @@
 pub mod ask;
 pub mod containing;
 pub mod diagnosing;
+pub mod feed;
 pub mod guard;
 pub mod inbox;
 pub mod measures;
+pub mod orders;
 pub mod output;
 pub mod outputs;
 pub mod placing;
 pub mod priority;
+pub mod reload;
 pub mod report;
 pub mod rules;
 pub mod shutdown;
+pub mod status;
 pub mod stream;
+mod tally;
+mod tap;
 
 use crate::kernel::KernelError;
 
@@ -58,6 +64,12 @@ pub enum AgentError {
     /// The notes of what is contained.
     #[error(transparent)]
     Contained(#[from] crate::execute::contain::state::StateError),
+    /// The agent's socket.
+    #[error(transparent)]
+    Socket(#[from] crate::socket::server::SocketError),
+    /// The agent, asked by its socket.
+    #[error(transparent)]
+    Client(#[from] crate::socket::client::ClientError),
     /// The command line.
     #[error("{0}")]
     Usage(String),

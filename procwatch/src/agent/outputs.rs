@@ -2,27 +2,38 @@
 
 use std::sync::Arc;
 
-use super::{AgentError, ask::Asker};
+use super::{AgentError, ask::Asker, tally::Tally};
 use crate::{
-    config::Config,
+    config::{Config, SocketConfig},
     record::Record,
     sink::listener::{Complaints, Listener, Told},
+    socket::{audience::Audience, server::Server},
     status::OutputStatus,
 };
 
 /// An output that is wanted, with all that the configuration says of it: what is wanted as before stays open.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {}
+pub enum Wanted {
+    /// The agent's socket.
+    Socket(SocketConfig),
+}
 
 impl Wanted {
     /// All outputs of a configuration.
-    pub fn all(_config: &Config) -> Vec<Self> {
-        Vec::new()
+    pub fn all(config: &Config) -> Vec<Self> {
+        config.socket.clone().map(Self::Socket).into_iter().collect()
     }
 
     /// Opens it. Called within the agent's tokio runtime, which has one thread.
-    fn open(&self, _asker: &Asker, _complaints: &Complaints) -> Result<Box<dyn Listener>, AgentError> {
-        match *self {}
+    fn open(
+        &self,
+        asker: &Asker,
+        complaints: &Complaints,
+        audience: &Arc<Audience>,
+    ) -> Result<Box<dyn Listener>, AgentError> {
+        Ok(match self {
+            Self::Socket(config) => Box::new(Server::open(config, audience, asker, complaints)?),
+        })
     }
 }
 
@@ -31,28 +42,43 @@ pub struct Outputs {
     open: Vec<(Wanted, Box<dyn Listener>)>,
     asker: Asker,
     complaints: Complaints,
+    audience: Arc<Audience>,
+    tally: Tally,
 }
 
 impl Outputs {
     /// None yet.
-    pub const fn new(asker: Asker, complaints: Complaints) -> Self {
-        Self { open: Vec::new(), asker, complaints }
+    pub fn new(asker: Asker, complaints: Complaints) -> Self {
+        let (audience, tally) = (Audience::new(), Tally::default());
+        Self { open: Vec::new(), asker, complaints, audience, tally }
+    }
+
+    /// The clients of the socket.
+    pub fn audience(&self) -> Arc<Audience> {
+        Arc::clone(&self.audience)
+    }
+
+    /// What was told so far.
+    pub(super) const fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Opens what is wanted and not open, then closes what is open and not wanted.
     ///
     /// # Errors
     /// When one cannot be opened; then all is as before.
-    pub fn set(&mut self, wanted: Vec<Wanted>) -> Result<(), AgentError> {
+    pub fn set(&mut self, wanted: &[Wanted]) -> Result<(), AgentError> {
         let mut new = Vec::new();
         for output in wanted.iter().filter(|output| !self.open.iter().any(|(open, _)| open == *output)) {
-            new.push((output.clone(), output.open(&self.asker, &self.complaints)?));
+            new.push((output.clone(), output.open(&self.asker, &self.complaints, &self.audience)?));
         }
         let (kept, done): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.open).into_iter().partition(|(open, _)| wanted.contains(open));
         self.open = kept;
         self.open.extend(new);
-        done.into_iter().for_each(|(_, listener)| listener.finish());
+        for (_, listener) in done {
+            listener.finish();
+        }
         Ok(())
     }
 
@@ -61,6 +87,7 @@ impl Outputs {
     /// # Errors
     /// When it cannot be encoded.
     pub fn tell(&mut self, record: &Record) -> Result<(), AgentError> {
+        self.tally.note(record);
         if self.open.is_empty() {
             return Ok(());
         }

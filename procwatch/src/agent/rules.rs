@@ -1,7 +1,5 @@
 //! Which rule about threads a process has: chosen here, known to the kernel programs by its number.
 
-use procwatch_common::policy::PROTECTED;
-
 use super::{AgentError, report::Reporter};
 use crate::{
     cgroup::CgroupPath,
@@ -10,7 +8,7 @@ use crate::{
     event::{Event, Exec, ProcessKey, Subject},
     execute::contain::{Warden, target::Target},
     inspect,
-    kernel::Kernel,
+    kernel::{Kernel, carry::Told},
     rulebook::RuleBook,
     text::Text,
 };
@@ -47,8 +45,29 @@ impl RuleChooser {
     /// When the kernel refuses a write, or cannot refuse threads and a rule demands that it can.
     pub fn arm(&self, kernel: &mut Kernel, enforce: bool) -> Result<(), AgentError> {
         self.check_caps(kernel)?;
-        kernel.threads().set_rules(&self.book.cells())?;
+        // The processes get their rules with the first picture: what was told before stands until then.
+        let told = self.replace(kernel)?;
+        self.resume(kernel, told, enforce)
+    }
+
+    /// Tells the kernel programs these rules in place of others. They pause until [`Self::resume`], so that every process
+    /// can be given its rule of now.
+    ///
+    /// # Errors
+    /// When the kernel refuses a write.
+    pub fn replace(&self, kernel: &mut Kernel) -> Result<Told, AgentError> {
+        kernel.pause_rules()?;
+        let told = kernel.threads().replace_rules(&self.book.cells())?;
         kernel.tell_programs(&self.book.wanted_programs())?;
+        Ok(told)
+    }
+
+    /// From here on these rules are in force.
+    ///
+    /// # Errors
+    /// When the kernel refuses a write.
+    pub fn resume(&self, kernel: &mut Kernel, told: Told, enforce: bool) -> Result<(), AgentError> {
+        kernel.threads().carry_over(told)?;
         let (floor, others) = (self.book.floor(), self.book.has_others());
         Ok(kernel.steer(|control| {
             control.floor = floor.unwrap_or(u32::MAX);
@@ -58,7 +77,11 @@ impl RuleChooser {
         })?)
     }
 
-    fn check_caps(&self, kernel: &Kernel) -> Result<(), AgentError> {
+    /// Refuses rules that demand what this kernel cannot.
+    ///
+    /// # Errors
+    /// When a rule demands that threads can be refused, and they cannot.
+    pub fn check_caps(&self, kernel: &Kernel) -> Result<(), AgentError> {
         let mut demanding = self.book.with_caps().filter(|rule| rule.on_missing == OnMissing::Refuse);
         match demanding.next() {
             Some(rule) if !kernel.can_cap() => Err(AgentError::Usage(format!(
@@ -141,7 +164,7 @@ impl RuleChooser {
         let rule = self.book.rule(number);
         let contains = rule.cap.is_some() || rule.stop_at.is_some();
         let protected = contains && self.is_protected(key);
-        kernel.threads().set_process(key, number, if protected { PROTECTED } else { 0 })?;
+        kernel.threads().choose_rule(key, number, protected)?;
         // The programs take the cell of a process away at its end. It may have ended before there was one.
         if !inspect::is_alive(key) {
             kernel.threads().forget_process(key.pid)?;

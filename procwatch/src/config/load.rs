@@ -92,6 +92,9 @@ fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
     config.backend = layer.backend.unwrap_or(config.backend);
     config.favordynmods = layer.favordynmods.unwrap_or(config.favordynmods);
     config.protect.add(layer.protect);
+    if let Some(socket) = layer.socket {
+        config.socket = socket.over(config.socket.take());
+    }
     let mut problems: Vec<Problem> = threads::add(&mut config.threads, layer.threads).into_iter().collect();
     for rule in layer.place {
         match config.place.iter().find(|earlier| earlier.owner == rule.owner) {

@@ -5,12 +5,13 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::{
-    Accounts, BackendChoice, LayoutRule, PlaceRule, Protect, ThreadRule,
+    Accounts, BackendChoice, LayoutRule, PlaceRule, Protect, SocketLayer, ThreadRule,
     error::{Problem, quote},
     layout::read_layouts,
     place::read_places,
     protect::read_protect,
     read::Reader,
+    socket::read_socket,
     threads::read_threads,
 };
 use crate::{record::Mode, text::escape};
@@ -40,6 +41,8 @@ pub struct Layer {
     pub place: Vec<PlaceRule>,
     /// CPUs of slices.
     pub layout: Vec<LayoutRule>,
+    /// Where clients ask.
+    pub socket: Option<SocketLayer>,
 }
 
 impl Layer {
@@ -70,7 +73,7 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
     reader.check_keys(
         root,
         "",
-        &["mode", "backend", "favordynmods", "threads", "protect", "place", "layout"],
+        &["mode", "backend", "favordynmods", "threads", "protect", "place", "layout", "socket"],
     );
     Layer {
         mode: root.get("mode").and_then(|value| reader.word(value, "mode", "mode", &MODES)),
@@ -80,6 +83,7 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
         protect: root.get("protect").map(|value| read_protect(reader, value)).unwrap_or_default(),
         place: root.get("place").map(|value| read_places(reader, value, accounts)).unwrap_or_default(),
         layout: root.get("layout").map(|value| read_layouts(reader, value)).unwrap_or_default(),
+        socket: root.get("socket").and_then(|value| read_socket(reader, value, accounts)),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod agent_maps;
 mod attach;
 pub mod btf;
+pub mod carry;
 pub mod creators;
 mod error;
 pub mod fields;
@@ -12,6 +13,7 @@ pub mod picture;
 pub mod placement;
 pub mod probe;
 pub mod ring;
+mod set;
 pub mod threads;
 mod trial;
 

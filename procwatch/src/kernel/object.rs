@@ -11,12 +11,13 @@ use procwatch_common::{policy::Control, stats::Stats, wire::COMM_LEN};
 
 use super::{
     KernelError,
-    attach::{attach_all, program},
+    attach::{attach_all, attach_security, program},
     btf::KernelTypes,
     fields,
     picture::{self, Pictured},
     placement::PlacementMaps,
     ring::RingReader,
+    set,
     threads::ThreadMaps,
 };
 use crate::rulebook::WantedPrograms;
@@ -48,6 +49,10 @@ pub struct Kernel {
     can_hold: bool,
     threads: ThreadMaps,
     can_cap: bool,
+    /// What was asked for, whether it could be had or not.
+    setup: Setup,
+    program_uids: HashMap<MapData, u32, u8>,
+    program_comms: HashMap<MapData, [u8; COMM_LEN], u8>,
     unavailable: Vec<String>,
 }
 
@@ -114,11 +119,32 @@ impl Kernel {
             can_hold: attached.hold,
             threads: ThreadMaps::take(&mut ebpf)?,
             can_cap: attached.cap,
+            setup,
+            program_uids: typed(&mut ebpf, "PROGRAM_UIDS")?,
+            program_comms: typed(&mut ebpf, "PROGRAM_COMMS")?,
             ebpf,
             unavailable,
         };
         kernel.write_control()?;
         Ok(kernel)
+    }
+
+    /// Attaches what another configuration wants besides. What is refused is added to what is unavailable.
+    ///
+    /// # Errors
+    /// When the kernel's types cannot be read, or the object lacks a program.
+    pub fn extend(&mut self, hold: bool, cap: bool) -> Result<(), KernelError> {
+        let more = Setup { hold: hold && !self.setup.hold, cap: cap && !self.setup.cap, ..self.setup };
+        if !more.hold && !more.cap {
+            return Ok(());
+        }
+        let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
+        let attached = attach_security(&mut self.ebpf, &btf, more, &mut self.unavailable)?;
+        drop(btf);
+        give_back_memory();
+        (self.can_hold, self.can_cap) = (self.can_hold | attached.hold, self.can_cap | attached.cap);
+        (self.setup.hold, self.setup.cap) = (self.setup.hold | hold, self.setup.cap | cap);
+        Ok(())
     }
 
     /// What this kernel cannot give, each with the reason and what it costs.
@@ -201,14 +227,25 @@ impl Kernel {
         self.can_cap
     }
 
-    /// Has execs told, so that a rule can be chosen for the process.
+    /// Has execs told, so that a rule can be chosen for the process: these, and no others that were named before.
     ///
     /// # Errors
     /// When a map is too small for the lists.
     pub fn tell_programs(&mut self, wanted: &WantedPrograms) -> Result<(), KernelError> {
-        fill(&mut self.ebpf, "PROGRAM_UIDS", &wanted.uids)?;
-        fill(&mut self.ebpf, "PROGRAM_COMMS", &wanted.comms)?;
+        let named = |name| move |source| KernelError::Map { name, source };
+        set::replace(&mut self.program_uids, &wanted.uids).map_err(named("PROGRAM_UIDS"))?;
+        set::replace(&mut self.program_comms, &wanted.comms).map_err(named("PROGRAM_COMMS"))?;
         self.steer(|control| control.programs = wanted.flags)
+    }
+
+    /// Until the next [`Self::steer`] that sets `floor` and `enforce`, growing processes are not looked at, and no
+    /// thread is refused: so a process has never a number of the old rules under the new ones. What grows meanwhile is
+    /// found by a picture afterwards.
+    ///
+    /// # Errors
+    /// When the kernel refuses the write.
+    pub fn pause_rules(&mut self) -> Result<(), KernelError> {
+        self.steer(|control| (control.floor, control.enforce) = (u32::MAX, 0))
     }
 
     /// The counters, summed over all CPUs.

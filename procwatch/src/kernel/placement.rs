@@ -1,12 +1,14 @@
 //! What the agent tells the programs of placement.
 
+use std::collections::BTreeSet;
+
 use aya::{
     Ebpf,
     maps::{HashMap, MapData, MapError},
 };
 use procwatch_common::place::{Leave, PlaceCell, SettledKey};
 
-use super::{KernelError, object::typed};
+use super::{KernelError, object::typed, set::retain};
 use crate::{config::Owner, event::ProcessKey};
 
 /// The maps of placement.
@@ -37,6 +39,31 @@ impl PlacementMaps {
             Owner::Gid(gid) => (&mut self.gids, "PLACE_GIDS", gid),
         };
         map.insert(id, cell, 0).map_err(named(name))
+    }
+
+    /// Says where the processes of all owners belong; whom it does not name no rule speaks of any more.
+    ///
+    /// # Errors
+    /// When there are more than the programs have room for.
+    pub fn replace_rules(&mut self, rules: &[(Owner, PlaceCell)]) -> Result<(), KernelError> {
+        let owners = |of: fn(&Owner) -> Option<u32>| -> BTreeSet<u32> {
+            rules.iter().filter_map(|(owner, _)| of(owner)).collect()
+        };
+        let uids = owners(|owner| if let Owner::Uid(uid) = owner { Some(*uid) } else { None });
+        let gids = owners(|owner| if let Owner::Gid(gid) = owner { Some(*gid) } else { None });
+        // Old ones go first, or there may be no room for new ones.
+        retain(&mut self.uids, |uid| uids.contains(uid)).map_err(named("PLACE_UIDS"))?;
+        retain(&mut self.gids, |gid| gids.contains(gid)).map_err(named("PLACE_GIDS"))?;
+        rules.iter().try_for_each(|(owner, cell)| self.set_rule(*owner, *cell))
+    }
+
+    /// Nothing is settled any more: the programs ask again about processes and cgroups that were left alone.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn forget_settled(&mut self) -> Result<(), KernelError> {
+        retain(&mut self.left_cgroups, |_| false).map_err(named("LEFT_CGROUPS"))?;
+        retain(&mut self.settled, |_| false).map_err(named("SETTLED"))
     }
 
     /// The processes in this cgroup are left alone; the programs ask no more.

@@ -1,19 +1,26 @@
 //! What the agent tells the programs of threads, and asks them.
 
+use std::collections::BTreeMap;
+
 use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, MapError},
 };
 use bytemuck::Zeroable as _;
 use procwatch_common::{
-    growth::Growth,
-    policy::{ProcessCell, ThreadCell},
+    growth::{Growth, WAYS},
+    policy::{MAX_THREAD_RULES, PROTECTED, ProcessCell, ThreadCell},
 };
 
-use super::{KernelError, object::typed};
-use crate::event::ProcessKey;
+use super::{
+    KernelError,
+    carry::{self, Told},
+    object::typed,
+};
+use crate::event::{BootTime, ProcessKey};
 
 const BPF_NOEXIST: u64 = 1;
+const BPF_EXIST: u64 = 2;
 
 /// The maps of threads.
 pub struct ThreadMaps {
@@ -35,15 +42,72 @@ impl ThreadMaps {
         })
     }
 
-    /// Says what each rule wants to know, by number.
+    /// Says what each rule wants to know, by number, in place of all that was said before. What processes were told of
+    /// under the rules before is returned: once the processes have their new rules, [`Self::carry_over`] wants it. To be
+    /// called while the rules pause, see [`super::Kernel::pause_rules`].
     ///
     /// # Errors
-    /// When the kernel refuses the write.
-    pub fn set_rules(&mut self, cells: &[ThreadCell]) -> Result<(), KernelError> {
-        for (number, cell) in cells.iter().enumerate() {
+    /// When the kernel refuses a write.
+    pub fn replace_rules(&mut self, cells: &[ThreadCell]) -> Result<Told, KernelError> {
+        let mut told = Told::default();
+        // What ends meanwhile ends the walk; what it had begun is no more.
+        let processes: Vec<[u64; 2]> = self.growth.keys().map_while(Result::ok).collect();
+        for process in processes {
+            told.push(process, self.rule_cell(process)?);
+        }
+        let nothing = ThreadCell::default();
+        for number in 0..MAX_THREAD_RULES {
+            let cell = cells.get(number).unwrap_or(&nothing);
             self.rules.set(number as u32, cell, 0).map_err(named("THREAD_RULES"))?;
         }
+        Ok(told)
+    }
+
+    /// What was told under the rules before and holds under those of now is not told again, and what holds no more is
+    /// forgotten: it would hide an alert to come.
+    ///
+    /// # Errors
+    /// When the kernel refuses a write.
+    pub fn carry_over(&mut self, told: Told) -> Result<(), KernelError> {
+        for (process, before) in told {
+            let Ok(growth) = self.growth.get(&process, 0) else {
+                continue;
+            };
+            let Some(change) = carry::change(&growth, &before, &self.rule_cell(process)?) else {
+                continue;
+            };
+            for way in change.forget {
+                // That it is not there is as good.
+                let _ = self.crossed.remove(&named_way(process, way));
+            }
+            for way in change.remember {
+                self.crossed.insert(named_way(process, way), 0, 0).map_err(named("CROSSED"))?;
+            }
+            // One that has ended stays away.
+            let _ = self.growth.insert(process, change.growth, BPF_EXIST);
+        }
         Ok(())
+    }
+
+    /// What the rule of a process says, by its name in the map `GROWTH`.
+    fn rule_cell(&self, [start_ns, pid]: [u64; 2]) -> Result<ThreadCell, KernelError> {
+        let rule = self.rule_of(ProcessKey { pid: pid as u32, start: BootTime(start_ns) }).unwrap_or(0);
+        self.rules.get(&rule, 0).map_err(named("THREAD_RULES"))
+    }
+
+    /// Says which rule a process has. What an alert's step has capped stays capped, unless it is protected now.
+    ///
+    /// # Errors
+    /// When the map is full.
+    pub fn choose_rule(
+        &mut self,
+        process: ProcessKey,
+        rule: u32,
+        is_protected: bool,
+    ) -> Result<(), KernelError> {
+        let own = self.cell_of(process).map_or(0, |cell| cell.cap);
+        let kept = if own == PROTECTED { 0 } else { own };
+        self.set_process(process, rule, if is_protected { PROTECTED } else { kept })
     }
 
     /// Says which rule a process has; a `cap` of other than 0 holds in place of the rule's.
@@ -68,8 +132,32 @@ impl ThreadMaps {
 
     /// The rule that a process has, when it is one of its own.
     pub fn rule_of(&self, process: ProcessKey) -> Option<u32> {
-        let cell = self.cells.get(&process.pid, 0).ok()?;
-        (cell.start_ns == process.start.0).then_some(cell.rule)
+        self.cell_of(process).map(|cell| cell.rule)
+    }
+
+    fn cell_of(&self, process: ProcessKey) -> Option<ProcessCell> {
+        self.cells.get(&process.pid, 0).ok().filter(|cell| cell.start_ns == process.start.0)
+    }
+
+    /// How many processes each rule of other than the number 0 has now, by number.
+    pub fn processes_by_rule(&self) -> BTreeMap<u32, u32> {
+        let mut counts = BTreeMap::new();
+        // A process that ends while we walk may end the walk: what was seen is told.
+        for (_, cell) in self.cells.iter().map_while(Result::ok) {
+            *counts.entry(cell.rule).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Threads that a process has created since it was first seen above the floor; `None` for one that never was.
+    pub fn creations_of(&self, process: ProcessKey) -> Option<u64> {
+        self.growth.get(&key(process, 0), 0).ok().map(|growth| growth.creations)
+    }
+
+    /// Which alerts of a process last, by the number of their bound (`procwatch_common::growth`).
+    pub fn lasting_alerts(&self, process: ProcessKey) -> [bool; WAYS] {
+        let growth = self.growth.get(&key(process, 0), 0);
+        growth.map_or([false; WAYS], |growth| std::array::from_fn(|way| growth.told[way] != 0))
     }
 
     /// Claims the alerts for the `levels` lowest levels, which a process is above already. False when the kernel side
@@ -99,8 +187,13 @@ impl ThreadMaps {
 }
 
 const fn key(process: ProcessKey, bound: u32) -> [u64; 2] {
+    named_way([process.start.0, process.pid as u64], bound)
+}
+
+/// The name of a bound that a process has crossed, in the map `CROSSED`.
+const fn named_way([start_ns, pid]: [u64; 2], way: u32) -> [u64; 2] {
     // Two words of 32 bits; BPF objects of this build are little-endian.
-    [process.start.0, process.pid as u64 | (bound as u64) << 32]
+    [start_ns, pid | (way as u64) << 32]
 }
 
 fn named(name: &'static str) -> impl FnOnce(MapError) -> KernelError {

@@ -1,304 +1,227 @@
-//! A client of the agent's socket: one connection, asked line by line.
+//! The other end of the socket: what `status`, `events` and `top` ask with.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::net::UnixStream,
-    path::Path,
-    time::Duration,
+    io,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use thiserror::Error;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::UnixStream,
 };
 
 use super::protocol::{Answer, EventsRequest, Request, VERSION};
 use crate::{
     record::Record,
     status::{ProcessRow, Status},
-    text::escape_cut,
+    text::escape,
 };
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Longest line that is read: some 100,000 processes.
-const MAX_LINE: u64 = 64 << 20;
-/// Characters of a bad line that are shown.
-const SHOWN: usize = 60;
-
 /// Why the agent cannot be asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Error)]
 pub enum ClientError {
-    /// Nobody listens there.
-    #[error("no agent listens at {path}: {source}; is `procwatch run` running?")]
-    NoAgent {
-        /// The socket.
-        path: String,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The caller may not connect.
-    #[error("{path}: {source}; root and members of the group procwatch may connect")]
-    NotAllowed {
-        /// The socket.
-        path: String,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The agent speaks another language.
+    /// Nobody listens.
     #[error(
-        "{path}: the agent (procwatch {version}) speaks version {theirs} of the protocol, this program {VERSION}: use the same procwatch"
+        "no agent runs on this machine ({}: {source}); start one: systemctl start procwatch, or sudo procwatch run",
+        shown(path)
+    )]
+    Absent {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// This user may not ask.
+    #[error(
+        "{}: only root and the group of the socket may ask the agent; use sudo, or join that group",
+        shown(path)
+    )]
+    Denied {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The connection failed.
+    #[error("{}: {source}", shown(path))]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The agent ended, or its socket moved.
+    #[error("the agent is gone")]
+    Gone,
+    /// The agent said no.
+    #[error("the agent refuses: {0}")]
+    Refused(String),
+    /// The agent speaks otherwise.
+    #[error(
+        "the agent speaks version {theirs} of the socket's protocol and this program {VERSION}; use the same procwatch"
     )]
     Version {
-        /// The socket.
-        path: String,
-        /// The agent's version.
-        version: String,
-        /// Its protocol.
+        /// The agent's.
         theirs: u32,
     },
-    /// The connection ended, which it does when the agent ends or drops a client that is too slow.
-    #[error("the agent closed the connection")]
-    Closed,
-    /// The agent gives no answer.
-    #[error("the agent gave no answer within {} s", PATIENCE.as_secs())]
-    Silent,
-    /// The connection broke.
-    #[error("the connection to the agent broke: {0}")]
-    Broken(io::Error),
-    /// A line that is none of the protocol.
-    #[error("the agent answered what this program does not know: {0}")]
-    Strange(String),
-    /// The agent says no.
-    #[error("the agent refused: {0}")]
-    Refused(String),
+    /// The agent said something else than it was asked for.
+    #[error("what listens at {} is no agent: {what}", shown(path))]
+    NotAnAgent {
+        /// The socket.
+        path: PathBuf,
+        /// What is odd.
+        what: String,
+    },
 }
 
-/// A connection.
+fn shown(path: &Path) -> String {
+    escape(path.as_os_str().as_encoded_bytes()).into_owned()
+}
+
+/// What the agent said to one who listens to events.
+#[derive(Debug)]
+pub enum Heard {
+    /// A record, and the line that it came in, without its end.
+    Record(Box<Record>, String),
+    /// Something to a question that was asked meanwhile.
+    Answer(Answer),
+}
+
+/// A connection to the agent.
 #[derive(Debug)]
 pub struct Client {
+    path: PathBuf,
     stream: BufReader<UnixStream>,
-    version: String,
-    pid: u32,
+    /// The line that is being read; kept, so that reading may be cancelled.
     line: Vec<u8>,
-}
-
-/// Records as they are told, for as long as the connection lasts. The last item is the reason of its end.
-#[derive(Debug)]
-pub struct Records {
-    client: Client,
-    has_ended: bool,
+    /// The agent's process id.
+    pub agent: u32,
 }
 
 impl Client {
-    /// Connects, and hears who answers.
+    /// Connects, and checks that an agent of the same kind is there.
     ///
     /// # Errors
-    /// When nobody listens there, the caller may not connect, or the agent speaks another version of the protocol.
-    pub fn connect(path: &Path) -> Result<Self, ClientError> {
-        let shown = || escape_cut(path.as_os_str().as_encoded_bytes(), 200);
-        let stream = UnixStream::connect(path).map_err(|source| match source.kind() {
-            io::ErrorKind::PermissionDenied => ClientError::NotAllowed { path: shown(), source },
-            _ => ClientError::NoAgent { path: shown(), source },
-        })?;
-        for set in [UnixStream::set_read_timeout, UnixStream::set_write_timeout] {
-            set(&stream, Some(PATIENCE)).map_err(ClientError::Broken)?;
-        }
-        let stream = BufReader::new(stream);
-        let mut client = Self { stream, version: String::new(), pid: 0, line: Vec::new() };
-        match client.answer()? {
-            Answer::Hello { protocol: VERSION, version, pid } => Ok(Self { version, pid, ..client }),
-            Answer::Hello { protocol, version, .. } => {
-                Err(ClientError::Version { path: shown(), version, theirs: protocol })
+    /// [`ClientError`].
+    pub async fn connect(path: &Path) -> Result<Self, ClientError> {
+        let stream = UnixStream::connect(path).await.map_err(|source| match source.kind() {
+            io::ErrorKind::PermissionDenied => ClientError::Denied { path: path.to_owned() },
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                ClientError::Absent { path: path.to_owned(), source }
             }
-            Answer::Refused { why } => Err(ClientError::Refused(why)),
-            other => Err(strange(&other)),
+            _ => ClientError::Io { path: path.to_owned(), source },
+        })?;
+        let stream = BufReader::with_capacity(64 << 10, stream);
+        let mut client = Self { path: path.to_owned(), stream, line: Vec::new(), agent: 0 };
+        match client.answer().await? {
+            Answer::Hello { protocol: VERSION, pid, .. } => client.agent = pid,
+            Answer::Hello { protocol, .. } => return Err(ClientError::Version { theirs: protocol }),
+            _ => return Err(client.odd("it does not greet")),
         }
+        Ok(client)
     }
 
-    /// The agent's version.
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// The agent's process id.
-    pub const fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    /// How the agent is.
+    /// How the agent is. Only before [`Self::listen`].
     ///
     /// # Errors
-    /// When it does not answer, or not that.
-    pub fn status(&mut self) -> Result<Box<Status>, ClientError> {
-        match self.ask(&Request::Status)? {
+    /// [`ClientError`].
+    pub async fn status(&mut self) -> Result<Box<Status>, ClientError> {
+        self.ask(&Request::Status).await?;
+        match self.answer().await? {
             Answer::Status(status) => Ok(status),
-            other => Err(strange(&other)),
+            _ => Err(self.odd("it was asked for its status and says something else")),
         }
     }
 
-    /// Who lives.
+    /// Who lives. Only before [`Self::listen`].
     ///
     /// # Errors
-    /// When it does not answer, or not that.
-    pub fn processes(&mut self) -> Result<Vec<ProcessRow>, ClientError> {
-        match self.ask(&Request::Processes)? {
+    /// [`ClientError`].
+    pub async fn processes(&mut self) -> Result<Vec<ProcessRow>, ClientError> {
+        self.ask(&Request::Processes).await?;
+        match self.answer().await? {
             Answer::Processes { processes } => Ok(processes),
-            other => Err(strange(&other)),
+            _ => Err(self.odd("it was asked for processes and says something else")),
         }
     }
 
-    /// Has the agent tell, from now on, the records that fit.
+    /// From now on [`Self::hear`] brings the records that fit.
     ///
     /// # Errors
-    /// When it cannot be asked.
-    pub fn events(mut self, wanted: EventsRequest) -> Result<Records, ClientError> {
-        self.say(&Request::Events(wanted))?;
-        // The next record may come in a week.
-        self.stream.get_ref().set_read_timeout(None).map_err(ClientError::Broken)?;
-        Ok(Records { client: self, has_ended: false })
+    /// [`ClientError`].
+    pub async fn listen(&mut self, request: EventsRequest) -> Result<(), ClientError> {
+        self.ask(&Request::Events(request)).await
     }
 
-    fn ask(&mut self, request: &Request) -> Result<Answer, ClientError> {
-        self.say(request)?;
-        match self.answer()? {
-            Answer::Refused { why } => Err(ClientError::Refused(why)),
-            answer => Ok(answer),
-        }
-    }
-
-    fn say(&mut self, request: &Request) -> Result<(), ClientError> {
-        let mut line =
-            serde_json::to_vec(request).map_err(|error| ClientError::Broken(io::Error::from(error)))?;
+    /// Sends a question.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn ask(&mut self, request: &Request) -> Result<(), ClientError> {
+        let mut line = serde_json::to_vec(request).map_err(|error| self.failed(error.into()))?;
         line.push(b'\n');
-        self.stream.get_mut().write_all(&line).map_err(broken)
+        self.stream.get_mut().write_all(&line).await.map_err(|error| self.failed(error))
     }
 
-    fn answer(&mut self) -> Result<Answer, ClientError> {
-        self.read_line()?;
-        serde_json::from_slice(&self.line).map_err(|error| unknown(&self.line, &error))
+    /// The next record, or answer. Cancel safe.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with the reason when the agent lets go of us, and then [`ClientError::Gone`].
+    pub async fn hear(&mut self) -> Result<Heard, ClientError> {
+        let line = self.line().await?;
+        if let Ok(Tag { kind: Some(_), .. }) = serde_json::from_str(&line) {
+            let record = serde_json::from_str(&line).map_err(|error| self.odd(&error.to_string()))?;
+            return Ok(Heard::Record(record, line));
+        }
+        self.parse(&line).map(Heard::Answer)
     }
 
-    fn read_line(&mut self) -> Result<(), ClientError> {
-        self.line.clear();
-        let read = self.stream.by_ref().take(MAX_LINE).read_until(b'\n', &mut self.line);
-        match read.map_err(broken)? {
-            0 => Err(ClientError::Closed),
-            _ if self.line.last() == Some(&b'\n') => Ok(()),
-            MAX_READ.. => Err(ClientError::Strange(format!("a line of more than {MAX_LINE} bytes"))),
-            _ => Err(ClientError::Closed),
+    /// Whether [`Self::hear`] has the next line already.
+    pub fn has_line(&self) -> bool {
+        self.stream.buffer().contains(&b'\n')
+    }
+
+    async fn answer(&mut self) -> Result<Answer, ClientError> {
+        let line = self.line().await?;
+        self.parse(&line)
+    }
+
+    fn parse(&self, line: &str) -> Result<Answer, ClientError> {
+        match serde_json::from_str(line) {
+            Ok(Answer::Refused { why }) => Err(ClientError::Refused(escape(why.as_bytes()).into_owned())),
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.odd(&error.to_string())),
         }
     }
-}
 
-/// [`MAX_LINE`] as a count of bytes that were read.
-const MAX_READ: usize = MAX_LINE as usize;
-
-impl Records {
-    fn read(&mut self) -> Result<Record, ClientError> {
-        self.client.read_line()?;
-        let line = &self.client.line;
-        serde_json::from_slice(line).map_err(|error| match serde_json::from_slice(line) {
-            Ok(Answer::Refused { why }) => ClientError::Refused(why),
-            _ => unknown(line, &error),
-        })
+    async fn line(&mut self) -> Result<String, ClientError> {
+        // What was read of a line stays when this is cancelled.
+        let read = self.stream.read_until(b'\n', &mut self.line).await;
+        let line = match read {
+            Ok(_) if self.line.ends_with(b"\n") => std::mem::take(&mut self.line),
+            Ok(_) => return Err(ClientError::Gone),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Err(ClientError::Gone),
+            Err(error) => return Err(self.failed(error)),
+        };
+        let mut line = String::from_utf8(line).map_err(|_| self.odd("it does not speak UTF-8"))?;
+        line.pop();
+        Ok(line)
     }
-}
 
-impl Iterator for Records {
-    type Item = Result<Record, ClientError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.has_ended {
-            return None;
+    fn failed(&self, source: io::Error) -> ClientError {
+        match source.kind() {
+            io::ErrorKind::BrokenPipe => ClientError::Gone,
+            _ => ClientError::Io { path: self.path.clone(), source },
         }
-        let record = self.read();
-        self.has_ended = record.is_err();
-        Some(record)
+    }
+
+    fn odd(&self, what: &str) -> ClientError {
+        ClientError::NotAnAgent { path: self.path.clone(), what: escape(what.as_bytes()).into_owned() }
     }
 }
 
-fn broken(error: io::Error) -> ClientError {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ClientError::Silent,
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ClientError::Closed,
-        _ => ClientError::Broken(error),
-    }
-}
-
-fn unknown(line: &[u8], error: &serde_json::Error) -> ClientError {
-    ClientError::Strange(format!("{error}: {}", escape_cut(line.trim_ascii_end(), SHOWN)))
-}
-
-fn strange(answer: &Answer) -> ClientError {
-    let word = match answer {
-        Answer::Hello { .. } => "hello",
-        Answer::Status(_) => "status",
-        Answer::Processes { .. } => "processes",
-        Answer::Refused { .. } => "refused",
-    };
-    ClientError::Strange(format!("{word:?}, which was not asked"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{os::unix::net::UnixListener, thread};
-
-    use super::*;
-
-    /// What comes of a connection to somebody who says this at once.
-    fn told(words: &'static [u8]) -> Result<Client, ClientError> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("s");
-        let listener = UnixListener::bind(&path).unwrap();
-        let agent = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            // The client may have had enough.
-            let _ = stream.write_all(words);
-        });
-        let client = Client::connect(&path);
-        agent.join().unwrap();
-        client
-    }
-
-    const HELLO: &[u8] = b"{\"answer\":\"hello\",\"protocol\":1,\"version\":\"0.1.0\",\"pid\":7}\n";
-
-    #[test]
-    fn the_first_line_tells_who_answers() {
-        let client = told(HELLO).unwrap();
-        assert_eq!((client.version(), client.pid()), ("0.1.0", 7));
-    }
-
-    #[test]
-    fn what_is_no_agent_of_this_protocol_is_told() {
-        for (words, error) in [
-            (
-                &b"{\"answer\":\"hello\",\"protocol\":9,\"version\":\"2.0.0\",\"pid\":7}\n"[..],
-                "version 9 of the",
-            ),
-            (
-                b"{\"answer\":\"refused\",\"why\":\"too many clients\"}\n",
-                "the agent refused: too many clients",
-            ),
-            (b"{\"answer\":\"processes\",\"processes\":[]}\n", "\"processes\", which was not asked"),
-            (b"SSH-2.0-\x1b[2J\r\n", "SSH-2.0-\\x1b[2J"),
-            (b"{\"answer\":\"hel", "closed the connection"),
-            (b"", "closed the connection"),
-        ] {
-            let said = told(words).unwrap_err().to_string();
-            assert!(said.contains(error), "{said}");
-        }
-        let nobody = Client::connect(Path::new("/nowhere/\x1bsocket")).unwrap_err().to_string();
-        assert!(nobody.contains("no agent listens at /nowhere/\\x1bsocket: No such file"), "{nobody}");
-    }
-
-    #[test]
-    fn records_come_until_the_end_and_the_end_says_why() {
-        let record = crate::samples::all().remove(0);
-        let line = serde_json::to_string(&record).unwrap();
-        let words =
-            [HELLO, line.as_bytes(), b"\n", b"{\"answer\":\"refused\",\"why\":\"no such kind\"}\n"].concat();
-        let client = told(Box::leak(words.into_boxed_slice()));
-        // The other end is closed already, so that nothing can be asked.
-        let mut records = Records { client: client.unwrap(), has_ended: false };
-        assert_eq!(serde_json::to_string(&records.next().unwrap().unwrap()).unwrap(), line);
-        let end = records.next().unwrap().unwrap_err().to_string();
-        assert_eq!(end, "the agent refused: no such kind");
-        assert!(records.next().is_none());
-    }
+/// That by which records and answers are told apart.
+#[derive(Debug, Deserialize)]
+struct Tag {
+    kind: Option<String>,
 }

@@ -1,10 +1,14 @@
 //! What the agent is and does now: what `status`, `top` and the metrics are made of.
 
+pub mod screen;
+pub mod verdict;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::Config,
     record::{Mode, Placement, Record, Ring},
     text::{Comm, Text},
 };
@@ -50,7 +54,7 @@ pub struct Status {
     pub resident_bytes: u64,
     /// CPU time that the agent has used, ns.
     pub cpu_ns: u64,
-    /// Processes that were alive when this was asked.
+    /// Processes that were alive when this was asked, kernel threads aside.
     pub processes: u32,
     /// Their threads.
     pub threads: u64,
@@ -88,6 +92,14 @@ pub struct ConfigStatus {
     pub loaded: Timestamp,
     /// Why the last reload was refused; null when it was not.
     pub refused: Option<String>,
+}
+
+impl ConfigStatus {
+    /// Of a configuration that was read just now and holds.
+    pub fn of(config: &Config) -> Self {
+        let files = config.files.iter().map(|file| Text::new(file.as_os_str().as_encoded_bytes())).collect();
+        Self { files, loaded: Timestamp::now(), refused: None }
+    }
 }
 
 /// A rule about threads.
@@ -189,7 +201,7 @@ pub struct OutputStatus {
     pub error: Option<String>,
 }
 
-/// A live process, as `top` shows it.
+/// A live process, as `top` shows it. Threads of the kernel are none.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessRow {
     /// Process id.

@@ -18,12 +18,11 @@ use super::{
     mailbox::{Mailbox, Message},
     model::{Effect, Model, Viewer},
     screen::{self, Screen},
-    signals,
-    source::{self, Connect as _},
+    signals, source,
     view::{self, theme::Theme},
     work,
 };
-use crate::{agent::AgentError, socket::client::Client};
+use crate::agent::AgentError;
 
 /// After something was drawn nothing is for so long: faster changes are drawn together.
 const REST: Duration = Duration::from_millis(30);
@@ -63,10 +62,8 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
         let what = "top needs a terminal for its input and output; for programs there is `procwatch status`";
         return Err(AgentError::Usage(what.to_owned()));
     }
-    let socket = options.socket.clone();
-    let agent = Arc::new(move || Client::connect(&socket));
-    // Told before the terminal is taken. The connection is not kept: it would be asked from another thread.
-    agent.connect().map_err(|error| AgentError::Usage(error.to_string()))?;
+    // Told before the terminal is taken.
+    source::check(&options.socket)?;
     let signals = signals::block().map_err(AgentError::io("signals"))?;
     let mut screen = Screen::take(options.colour).map_err(AgentError::io("the terminal"))?;
     let mailbox = Arc::new(Mailbox::default());
@@ -77,8 +74,8 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
     };
     spawn(&mailbox, move |mailbox| signals::forward(&signals, mailbox));
     spawn(&mailbox, |mailbox| read_keys(mailbox));
-    let every = options.every;
-    spawn(&mailbox, move |mailbox| source::follow(&agent, every, mailbox));
+    let Options { socket, every, .. } = options.clone();
+    spawn(&mailbox, move |mailbox| source::follow(&socket, every, mailbox));
     let mut on = Loop {
         model: Model::new(viewer),
         theme: Theme { colour: options.colour },

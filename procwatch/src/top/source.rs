@@ -1,13 +1,10 @@
 //! Where pictures and records come from, and how often.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{self, RecvTimeoutError},
-    },
-    thread,
-    time::Duration,
+use std::{io, path::Path, time::Duration};
+
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
 use super::{
@@ -15,236 +12,219 @@ use super::{
     model::Picture,
 };
 use crate::{
-    record::Record,
+    agent::AgentError,
+    duration::exact,
     socket::{
-        client::{Client, ClientError},
-        protocol::EventsRequest,
+        client::{Client, ClientError, Heard},
+        protocol::{Answer, EventsRequest, Request},
     },
-    status::{ProcessRow, Status},
+    status::Status,
 };
 
 /// After this an agent that is gone is looked for again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long an agent may take over an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One connection to an agent.
-pub trait Source: Sized {
-    /// How the agent is.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    fn status(&mut self) -> Result<Box<Status>, ClientError>;
+/// A connection to an agent.
+pub trait Source {
+    /// Asks something; the answer is heard.
+    fn ask(&mut self, request: &Request) -> impl Future<Output = Result<(), ClientError>>;
 
-    /// Who lives.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    fn processes(&mut self) -> Result<Vec<ProcessRow>, ClientError>;
-
-    /// Alerts, actions, placements, losses and the agent's own state, as they are told from now on.
-    ///
-    /// # Errors
-    /// When it cannot be asked.
-    fn records(self) -> Result<impl Iterator<Item = Result<Record, ClientError>>, ClientError>;
+    /// The next record, or answer. Cancel safe.
+    fn hear(&mut self) -> impl Future<Output = Result<Heard, ClientError>>;
 }
 
 impl Source for Client {
-    fn status(&mut self) -> Result<Box<Status>, ClientError> {
-        Self::status(self)
+    fn ask(&mut self, request: &Request) -> impl Future<Output = Result<(), ClientError>> {
+        Self::ask(self, request)
     }
 
-    fn processes(&mut self) -> Result<Vec<ProcessRow>, ClientError> {
-        Self::processes(self)
-    }
-
-    fn records(self) -> Result<impl Iterator<Item = Result<Record, ClientError>>, ClientError> {
-        self.events(EventsRequest::default())
+    fn hear(&mut self) -> impl Future<Output = Result<Heard, ClientError>> {
+        Self::hear(self)
     }
 }
 
-/// How an agent is reached, again and again.
-pub trait Connect: Send + Sync + 'static {
-    /// What comes of it.
-    type Source: Source;
-
-    /// Connects.
-    ///
-    /// # Errors
-    /// When there is no agent.
-    fn connect(&self) -> Result<Self::Source, ClientError>;
-}
-
-impl<S: Source, F: Fn() -> Result<S, ClientError> + Send + Sync + 'static> Connect for F {
-    type Source = S;
-
-    fn connect(&self) -> Result<S, ClientError> {
-        self()
-    }
+/// Whether there is an agent that can be asked.
+///
+/// # Errors
+/// Why not.
+pub fn check(socket: &Path) -> Result<(), AgentError> {
+    let runtime = runtime().map_err(AgentError::io("the runtime"))?;
+    runtime.block_on(Client::connect(socket))?;
+    Ok(())
 }
 
 /// Looks at the agent every so often, for as long as the program runs; while it is gone it is looked for.
-pub fn follow(agent: &Arc<impl Connect>, every: Duration, mailbox: &Arc<Mailbox>) {
-    loop {
-        let why = watch(agent, every, mailbox);
-        mailbox.post(Message::Lost(why.to_string()));
-        thread::sleep(AGAIN);
-    }
+pub fn follow(socket: &Path, every: Duration, mailbox: &Mailbox) {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return mailbox.post(Message::Lost(format!("the runtime: {error}"))),
+    };
+    runtime.block_on(async {
+        loop {
+            let why = match Client::connect(socket).await {
+                Ok(client) => watch(client, every, PATIENCE, mailbox).await,
+                Err(error) => error.to_string(),
+            };
+            mailbox.post(Message::Lost(why));
+            sleep(AGAIN).await;
+        }
+    });
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
 }
 
 /// Looks until that ends, and returns why.
-fn watch(agent: &Arc<impl Connect>, every: Duration, mailbox: &Arc<Mailbox>) -> ClientError {
-    let mut source = match agent.connect() {
-        Ok(source) => source,
-        Err(error) => return error,
-    };
-    let is_over = Arc::new(AtomicBool::new(false));
-    let ended = listen(agent, &is_over, mailbox);
-    let why = loop {
-        let picture = source.status().and_then(|status| {
-            let processes = source.processes()?;
-            Ok(Picture { status, processes })
-        });
-        match picture {
-            Ok(picture) => mailbox.post(Message::Picture(Box::new(picture))),
-            Err(error) => break error,
-        }
-        match ended.recv_timeout(every) {
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(error) => break error,
-            Err(RecvTimeoutError::Disconnected) => break ClientError::Closed,
-        }
-    };
-    is_over.store(true, Ordering::Relaxed);
-    why
-}
-
-/// Hears records on a connection and a thread of their own. What ends them comes out of the channel.
-fn listen(
-    agent: &Arc<impl Connect>,
-    is_over: &Arc<AtomicBool>,
-    mailbox: &Arc<Mailbox>,
-) -> mpsc::Receiver<ClientError> {
-    let (sender, ended) = mpsc::channel();
-    let (agent, is_over, mailbox) = (Arc::clone(agent), Arc::clone(is_over), Arc::clone(mailbox));
-    thread::spawn(move || {
-        // Who watches may have ended by itself.
-        let _ = sender.send(hear(&*agent, &is_over, &mailbox));
-    });
-    ended
-}
-
-fn hear(agent: &impl Connect, is_over: &AtomicBool, mailbox: &Mailbox) -> ClientError {
-    let records = match agent.connect().and_then(Source::records) {
-        Ok(records) => records,
-        Err(error) => return error,
-    };
-    for record in records {
-        match record {
-            Ok(record) => mailbox.post(Message::Record(Box::new(record))),
-            Err(error) => return error,
-        }
-        if is_over.load(Ordering::Relaxed) {
-            break;
+async fn watch(mut source: impl Source, every: Duration, patience: Duration, mailbox: &Mailbox) -> String {
+    if let Err(error) = source.ask(&Request::Events(EventsRequest::default())).await {
+        return error.to_string();
+    }
+    let mut tick = interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = Look::default();
+    loop {
+        let until = look.since.map(|since| since + patience);
+        let next = tokio::select! {
+            biased;
+            heard = source.hear() => match heard {
+                Ok(heard) => look.take(heard, mailbox),
+                Err(error) => return error.to_string(),
+            },
+            () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
+                return format!("the agent gives no answer within {}", exact(patience));
+            }
+            _ = tick.tick(), if until.is_none() => Some(Request::Status),
+        };
+        let Some(request) = next else { continue };
+        look.since.get_or_insert_with(Instant::now);
+        if let Err(error) = source.ask(&request).await {
+            return error.to_string();
         }
     }
-    ClientError::Closed
+}
+
+/// A look at the agent that is under way: how it is, then who lives.
+#[derive(Default)]
+struct Look {
+    /// When it began; `None` when none is.
+    since: Option<Instant>,
+    status: Option<Box<Status>>,
+}
+
+impl Look {
+    /// Takes what was heard in. Returns what is to be asked next.
+    fn take(&mut self, heard: Heard, mailbox: &Mailbox) -> Option<Request> {
+        match heard {
+            Heard::Record(record, _) => mailbox.post(Message::Record(record)),
+            Heard::Answer(Answer::Status(status)) => {
+                self.status = Some(status);
+                return Some(Request::Processes);
+            }
+            Heard::Answer(Answer::Processes { processes }) => {
+                self.since = None;
+                if let Some(status) = self.status.take() {
+                    mailbox.post(Message::Picture(Box::new(Picture { status, processes })));
+                }
+            }
+            // It does not greet twice, and a refusal is an error.
+            Heard::Answer(Answer::Hello { .. } | Answer::Refused { .. }) => {}
+        }
+        None
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::{collections::VecDeque, future::pending};
 
     use super::*;
     use crate::top::samples::{process, records, status};
 
-    /// An agent that answers so often and then is gone, again and again.
+    /// An agent that answers so often, and then does what an agent may do.
     struct Dying {
         answers: u32,
-        is_gone: mpsc::Receiver<()>,
-        goes: mpsc::Sender<()>,
+        then: Option<fn() -> ClientError>,
+        to_say: VecDeque<Heard>,
+        asked: Vec<&'static str>,
     }
 
-    impl Source for Dying {
-        fn status(&mut self) -> Result<Box<Status>, ClientError> {
-            match self.answers.checked_sub(1) {
-                Some(left) => self.answers = left,
-                None => return Err(ClientError::Silent),
-            }
-            Ok(Box::new(status(0, &[])))
-        }
-
-        fn processes(&mut self) -> Result<Vec<ProcessRow>, ClientError> {
-            Ok(vec![process(1, 1)])
-        }
-
-        fn records(self) -> Result<impl Iterator<Item = Result<Record, ClientError>>, ClientError> {
-            let Self { is_gone, goes, .. } = self;
-            // The channel stays open, and so does the stream, until the test is over.
-            let end = std::iter::from_fn(move || {
-                let _open = &goes;
-                is_gone.recv().ok().map(|()| Err(ClientError::Closed))
-            });
-            Ok(records().into_iter().map(Ok).chain(end))
+    impl Dying {
+        fn new(answers: u32, then: Option<fn() -> ClientError>) -> Self {
+            Self { answers, then, to_say: VecDeque::new(), asked: Vec::new() }
         }
     }
 
-    #[test]
-    fn pictures_and_records_come_and_an_end_is_told() {
-        let mailbox = Arc::new(Mailbox::default());
-        let agent = Arc::new(|| {
-            let (goes, is_gone) = mpsc::channel();
-            Ok(Dying { answers: 3, is_gone, goes })
-        });
-        let why = watch(&agent, Duration::from_millis(1), &mailbox);
-        assert!(matches!(why, ClientError::Silent));
-        // The records come on their own thread.
-        let (mut pictures, mut told) = (0, 0);
-        while told < records().len() {
-            for message in mailbox.take() {
-                match message {
-                    Message::Picture(picture) => {
-                        assert_eq!(picture.processes.len(), 1);
-                        pictures += 1;
+    impl Source for &mut Dying {
+        async fn ask(&mut self, request: &Request) -> Result<(), ClientError> {
+            match request {
+                Request::Events(wanted) => {
+                    assert_eq!(*wanted, EventsRequest::default());
+                    self.asked.push("events");
+                    let told = records().into_iter().map(|it| Heard::Record(Box::new(it), String::new()));
+                    self.to_say.extend(told);
+                }
+                Request::Status => {
+                    self.asked.push("status");
+                    if self.answers > 0 {
+                        self.to_say.push_back(Heard::Answer(Answer::Status(Box::new(status(0, &[])))));
                     }
-                    Message::Record(_) => told += 1,
-                    other => panic!("{other:?}"),
+                }
+                Request::Processes => {
+                    self.asked.push("processes");
+                    self.answers -= 1;
+                    let processes = vec![process(1, 1)];
+                    self.to_say.push_back(Heard::Answer(Answer::Processes { processes }));
                 }
             }
+            Ok(())
         }
-        assert_eq!((pictures, told), (1, records().len()), "of the three pictures the last one waits");
-    }
 
-    #[test]
-    fn the_end_of_records_is_the_end() {
-        let mailbox = Arc::new(Mailbox::default());
-        let agent = Arc::new(|| {
-            let (goes, is_gone) = mpsc::channel();
-            goes.send(()).unwrap();
-            Ok(Dying { answers: 1, is_gone, goes })
-        });
-        // A long wait between pictures is cut short.
-        let why = watch(&agent, Duration::from_hours(1), &mailbox);
-        assert!(matches!(why, ClientError::Closed));
-    }
-
-    #[test]
-    fn an_agent_that_is_gone_is_looked_for() {
-        let mailbox = Arc::new(Mailbox::default());
-        let calls = Mutex::new(0);
-        let agent = Arc::new(move || {
-            *calls.lock().unwrap() += 1;
-            let (goes, is_gone) = mpsc::channel();
-            match *calls.lock().unwrap() {
-                1 => Err(ClientError::Closed),
-                _ => Ok(Dying { answers: 1000, is_gone, goes }),
+        async fn hear(&mut self) -> Result<Heard, ClientError> {
+            match (self.to_say.pop_front(), self.then) {
+                (Some(heard), _) => Ok(heard),
+                (None, Some(end)) if self.answers == 0 => Err(end()),
+                (None, _) => pending().await,
             }
-        });
-        thread::spawn({
-            let mailbox = Arc::clone(&mailbox);
-            move || follow(&agent, Duration::from_hours(1), &mailbox)
-        });
-        let first = mailbox.take().pop_front();
-        assert!(matches!(first, Some(Message::Lost(why)) if why == "the agent closed the connection"));
-        let then = mailbox.take();
-        assert!(then.iter().any(|message| matches!(message, Message::Picture(_) | Message::Record(_))));
+        }
+    }
+
+    /// What is told until it ends, and why it does.
+    fn watched(agent: &mut Dying) -> (String, Vec<Message>) {
+        let mailbox = Mailbox::default();
+        let runtime = runtime().unwrap();
+        let (every, patience) = (Duration::from_millis(1), Duration::from_millis(100));
+        let why = runtime.block_on(watch(agent, every, patience, &mailbox));
+        (why, mailbox.take().into())
+    }
+
+    #[test]
+    fn pictures_and_records_come_until_the_agent_goes() {
+        let mut agent = Dying::new(3, Some(|| ClientError::Gone));
+        let (why, told) = watched(&mut agent);
+        assert_eq!(why, "the agent is gone");
+        assert_eq!(
+            agent.asked,
+            ["events", "status", "processes", "status", "processes", "status", "processes"]
+        );
+        let pictures = told.iter().filter(|message| matches!(message, Message::Picture(_))).count();
+        let heard = told.iter().filter(|message| matches!(message, Message::Record(_))).count();
+        assert_eq!((pictures, heard), (1, records().len()), "of three pictures the last one waits");
+    }
+
+    #[test]
+    fn an_agent_that_is_silent_is_given_up() {
+        let mut agent = Dying::new(1, None);
+        let (why, _) = watched(&mut agent);
+        assert_eq!(why, "the agent gives no answer within 100ms");
+        assert_eq!(agent.asked, ["events", "status", "processes", "status"], "it is not asked more and more");
+    }
+
+    #[test]
+    fn where_nobody_listens_there_is_no_agent() {
+        let error = check(Path::new("/nowhere/socket")).unwrap_err().to_string();
+        assert!(error.contains("no agent runs on this machine (/nowhere/socket"), "{error}");
     }
 }

@@ -99,11 +99,11 @@ impl Log {
     }
 
     fn entry(&self, record: &Record) -> Entry {
-        let process = human::process(&record.body);
+        let process = record.body.process();
         let local = self.zone.to_datetime(record.time);
         Entry {
             time: local.strftime("%H:%M:%S").to_string(),
-            kind: human::kind(&record.body),
+            kind: record.body.kind(),
             severity: severity(&record.body),
             process: process.map(|it| ProcessKey { pid: it.pid, start: BootTime(it.start_ns) }),
             comm: process.map(|it| it.comm.to_string()).unwrap_or_default(),
@@ -140,7 +140,9 @@ const fn severity(body: &Body) -> Option<Severity> {
     match body {
         Body::Alert(alert) => Some(alert.severity),
         Body::Refused(_) | Body::Loss(_) => Some(Severity::Warning),
-        Body::Health(health) if matches!(health.topic, HealthTopic::Degraded) => Some(Severity::Warning),
+        Body::Health(health) if matches!(health.topic, HealthTopic::Degraded | HealthTopic::Refused) => {
+            Some(Severity::Warning)
+        }
         _ => None,
     }
 }
