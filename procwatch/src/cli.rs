@@ -6,7 +6,7 @@ use crate::commands::{
     check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, events::EventsArgs, install::InstallArgs,
     keep::KeepArgs, layout::LayoutCommand, orphans::OrphansArgs, outlet::OutletCommand, place::PlaceArgs,
     recover::RecoverArgs, replay::ReplayArgs, run::RunArgs, schema::SchemaArgs, stage::StageArgs,
-    status::StatusArgs, undo::UndoArgs, uninstall::UninstallArgs, watch::WatchArgs,
+    status::StatusArgs, top::TopArgs, undo::UndoArgs, uninstall::UninstallArgs, watch::WatchArgs,
 };
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
@@ -82,6 +82,12 @@ pub enum Command {
     /// Try an outlet of the configuration: a web server, mail, a program or terminals that are told of alerts
     #[command(subcommand)]
     Outlet(OutletCommand),
+    /// Show processes by their threads on a terminal, with alerts, placements and slices; ? tells the keys
+    ///
+    /// It asks the running agent. Root, and the group procwatch, may look; freezing a process and finding out who creates
+    /// its threads need root. Exit code 0: the person has seen enough, or a signal came; 2: no agent, no terminal, or bad
+    /// input.
+    Top(TopArgs),
     /// Tell which alerts a recorded stream would have raised under a configuration; no kernel is asked
     ///
     /// Exit code 0: done; 1: --diff found a difference; 2: it could not be done, or bad input.

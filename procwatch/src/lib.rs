@@ -41,4 +41,5 @@ pub mod status;
 pub mod systemd;
 pub mod table;
 pub mod text;
+pub mod top;
 pub mod users;

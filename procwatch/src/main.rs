@@ -37,6 +37,7 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
         Command::Recover(args) => commands::recover::run(&args),
         Command::Layout(command) => Ok(commands::layout::run(&command)?),
         Command::Outlet(command) => commands::outlet::run(&command),
+        Command::Top(args) => commands::top::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Schema(args) => {
             commands::schema::run(&args).map_err(AgentError::io("standard output"))?;

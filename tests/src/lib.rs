@@ -13,6 +13,7 @@
 mod agent;
 mod bpf;
 pub mod contained;
+mod fake_agent;
 pub mod guest;
 pub mod layout;
 mod leaks;
@@ -23,6 +24,7 @@ mod sandbox;
 mod scene;
 pub mod service;
 mod talk;
+mod terminal;
 mod values;
 pub mod web;
 
@@ -34,6 +36,7 @@ use std::{
 pub use self::{
     agent::{Agent, Ended, Refusal, binary, refusal},
     bpf::KernelObjects,
+    fake_agent::FakeAgent,
     leaks::{Expected, Leak},
     need::{Need, has_bpf_lsm, skip_unless},
     pool::Pool,
@@ -41,6 +44,7 @@ pub use self::{
     sandbox::Sandbox,
     scene::{SCENE_UID, Scene, leaf_of},
     talk::{SOCKET, Talk},
+    terminal::Terminal,
     values::{Kinds, kinds, number, of_kind, text, texts},
 };
 

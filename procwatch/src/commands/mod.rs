@@ -17,6 +17,7 @@ pub mod run;
 pub mod schema;
 pub mod stage;
 pub mod status;
+pub mod top;
 pub mod undo;
 pub mod uninstall;
 pub mod watch;

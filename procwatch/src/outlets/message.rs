@@ -209,7 +209,7 @@ fn of_record(record: &Record, host: &str) -> String {
             None => write!(line, " of uid {}: ", process.uid),
         };
     }
-    line.push_str(&human::detail_line(record, COLUMNS));
+    line.push_str(&human::detail_line(&record.body, COLUMNS));
     line
 }
 

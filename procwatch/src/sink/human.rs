@@ -125,10 +125,10 @@ pub(crate) fn action_line(act: &Act, columns: usize) -> String {
     String::from_utf8_lossy(line.as_bytes()).into_owned()
 }
 
-/// What is particular to a record, in one line without time and process: for those who tell of few.
-pub(crate) fn detail_line(record: &Record, columns: usize) -> String {
+/// What is particular to a record, in one line: for those who show the rest in their own way.
+pub(crate) fn detail_line(body: &Body, columns: usize) -> String {
     let mut line = Line::new(columns, false);
-    detail::add(&record.body, &mut UserNames::new(), &mut line);
+    detail::add(body, &mut UserNames::new(), &mut line);
     String::from_utf8_lossy(line.as_bytes()).into_owned()
 }
 
