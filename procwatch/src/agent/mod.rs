@@ -58,6 +58,17 @@ pub enum AgentError {
     /// The notes of what is contained.
     #[error(transparent)]
     Contained(#[from] crate::execute::contain::state::StateError),
+    /// A file that records go to.
+    #[error("{what}: {source}")]
+    Output {
+        /// The file, escaped.
+        what: String,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
+    /// The history, or a file of its report.
+    #[error(transparent)]
+    History(#[from] crate::history::HistoryError),
     /// The command line.
     #[error("{0}")]
     Usage(String),

@@ -1,10 +1,13 @@
 //! Where records go besides standard output: opened as the configuration wants it, and again when it changes.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use super::{AgentError, ask::Asker};
 use crate::{
-    config::Config,
+    config::{Config, HistoryConfig, LogConfig},
+    files,
+    history::History,
+    log::Log,
     record::Record,
     sink::listener::{Complaints, Listener, Told},
     status::OutputStatus,
@@ -12,17 +15,33 @@ use crate::{
 
 /// An output that is wanted, with all that the configuration says of it: what is wanted as before stays open.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {}
+pub enum Wanted {
+    /// The event log.
+    Log(LogConfig),
+    /// The history.
+    History(HistoryConfig),
+}
 
 impl Wanted {
     /// All outputs of a configuration.
-    pub fn all(_config: &Config) -> Vec<Self> {
-        Vec::new()
+    pub fn all(config: &Config) -> Vec<Self> {
+        let log = config.log.clone().map(Self::Log);
+        let history = config.history.clone().map(Self::History);
+        log.into_iter().chain(history).collect()
     }
 
     /// Opens it. Called within the agent's tokio runtime, which has one thread.
-    fn open(&self, _asker: &Asker, _complaints: &Complaints) -> Result<Box<dyn Listener>, AgentError> {
-        match *self {}
+    fn open(&self, asker: &Asker, complaints: &Complaints) -> Result<Box<dyn Listener>, AgentError> {
+        let failed = |path: &Path| {
+            let what = files::shown(path);
+            |source| AgentError::Output { what, source }
+        };
+        Ok(match self {
+            Self::Log(log) => Box::new(Log::open(log, complaints).map_err(failed(&log.path))?),
+            Self::History(history) => {
+                Box::new(History::open(history, asker, complaints).map_err(failed(&history.path))?)
+            }
+        })
     }
 }
 

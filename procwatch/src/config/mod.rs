@@ -1,10 +1,13 @@
 //! What the agent is told to do: built-in defaults, then files, then the command line.
 
 mod error;
+mod history;
 mod ignore;
 mod layout;
 mod load;
+mod log;
 mod names;
+mod output;
 mod owner;
 mod place;
 mod protect;
@@ -16,8 +19,11 @@ pub mod threads;
 use std::{path::PathBuf, time::Duration};
 
 pub use error::{ConfigError, Location, Problem};
+pub use history::HistoryConfig;
 pub use ignore::Ignore;
 pub use load::{DEFAULT_FOLDER, default_files_exist, load, load_from};
+pub use log::{LogConfig, Sync};
+pub use output::Switch;
 pub use owner::{Accounts, Owner, SystemAccounts};
 pub use protect::Protect;
 pub use rules::Layer;
@@ -50,6 +56,10 @@ pub struct Config {
     pub place: Vec<PlaceRule>,
     /// Which CPUs which slice has: at most one entry for a slice, and none wider than one above it.
     pub layout: Vec<LayoutRule>,
+    /// Records as lines in a file; none by default.
+    pub log: Option<LogConfig>,
+    /// What happened, in a database.
+    pub history: Option<HistoryConfig>,
     /// The files that were read, in their order; none when all is built in.
     pub files: Vec<PathBuf>,
 }
@@ -64,6 +74,8 @@ impl Default for Config {
             protect: Protect::default(),
             place: Vec::new(),
             layout: Vec::new(),
+            log: None,
+            history: Some(HistoryConfig::default()),
             files: Vec::new(),
         }
     }

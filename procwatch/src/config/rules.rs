@@ -5,9 +5,11 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::{
-    Accounts, BackendChoice, LayoutRule, PlaceRule, Protect, ThreadRule,
+    Accounts, BackendChoice, HistoryConfig, LayoutRule, LogConfig, PlaceRule, Protect, Switch, ThreadRule,
     error::{Problem, quote},
+    history::read_history,
     layout::read_layouts,
+    log::read_log,
     place::read_places,
     protect::read_protect,
     read::Reader,
@@ -40,6 +42,10 @@ pub struct Layer {
     pub place: Vec<PlaceRule>,
     /// CPUs of slices.
     pub layout: Vec<LayoutRule>,
+    /// The log.
+    pub log: Option<Switch<LogConfig>>,
+    /// The history.
+    pub history: Option<Switch<HistoryConfig>>,
 }
 
 impl Layer {
@@ -70,7 +76,7 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
     reader.check_keys(
         root,
         "",
-        &["mode", "backend", "favordynmods", "threads", "protect", "place", "layout"],
+        &["mode", "backend", "favordynmods", "threads", "protect", "place", "layout", "log", "history"],
     );
     Layer {
         mode: root.get("mode").and_then(|value| reader.word(value, "mode", "mode", &MODES)),
@@ -80,6 +86,8 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
         protect: root.get("protect").map(|value| read_protect(reader, value)).unwrap_or_default(),
         place: root.get("place").map(|value| read_places(reader, value, accounts)).unwrap_or_default(),
         layout: root.get("layout").map(|value| read_layouts(reader, value)).unwrap_or_default(),
+        log: root.get("log").and_then(|value| read_log(reader, value)),
+        history: root.get("history").and_then(|value| read_history(reader, value)),
     }
 }
 

@@ -4,6 +4,8 @@ pub mod duration;
 pub mod human;
 pub mod json;
 pub mod listener;
+pub(crate) mod queue;
+pub(crate) mod trouble;
 
 use std::io::{self, IsTerminal};
 
