@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, keep::KeepArgs, layout::LayoutCommand,
-    orphans::OrphansArgs, place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs, run::RunArgs,
+    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, history::HistoryArgs, keep::KeepArgs, layout::LayoutCommand,
+    orphans::OrphansArgs, place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs, report::ReportArgs, run::RunArgs,
     undo::UndoArgs, watch::WatchArgs,
 };
 
@@ -71,6 +71,12 @@ pub enum Command {
     ///
     /// Exit code 0: done; 1: --diff found a difference; 2: it could not be done, or bad input.
     Replay(ReplayArgs),
+    /// Show what happened, from the agent's history; no agent needs to run
+    ///
+    /// Exit code 0: done; 1: rows of the database are damaged and were left out; 2: it could not be done, or bad input.
+    History(HistoryArgs),
+    /// Tell what happened in the last day, for people: alerts, placements, actions, losses, restarts
+    Report(ReportArgs),
     /// Print the JSON Schema of the lines that --json writes
     Schema,
     /// Wait, and do nothing else: what a unit that keeps a slice runs

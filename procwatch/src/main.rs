@@ -46,6 +46,8 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
         Command::Recover(args) => commands::recover::run(&args),
         Command::Layout(command) => Ok(commands::layout::run(&command)?),
         Command::Replay(args) => commands::replay::run(&args),
+        Command::History(args) => commands::history::run(&args),
+        Command::Report(args) => commands::report::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Schema => {
             commands::schema::run().map_err(AgentError::io("standard output"))?;
             Ok(ExitCode::SUCCESS)

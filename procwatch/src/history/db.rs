@@ -52,9 +52,18 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
-/// Whether it says that the file itself is bad.
+/// Whether it says that the file itself is bad, and not what is around it. So does an answer that no file of ours gives:
+/// the text of the tables' definitions may be what was damaged.
 pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    use ErrorCode::{
+        ConstraintViolation, DatabaseCorrupt, InternalMalfunction, NotADatabase, TypeMismatch, Unknown,
+    };
+    error.sqlite_error_code().is_none_or(|code| {
+        matches!(
+            code,
+            ConstraintViolation | DatabaseCorrupt | InternalMalfunction | NotADatabase | TypeMismatch | Unknown
+        )
+    })
 }
 
 /// Opens the database for writing, and makes it if it is absent.

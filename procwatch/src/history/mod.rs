@@ -12,8 +12,10 @@ mod health;
 mod metrics;
 mod moment;
 pub mod read;
+pub mod report;
 mod retention;
 mod rows;
+pub mod when;
 mod writer;
 
 use std::{

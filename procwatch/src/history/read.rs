@@ -109,6 +109,11 @@ impl<'p> Reader<'p> {
         Ok(Self { path, connection, now, boot })
     }
 
+    /// The present time of day.
+    pub(super) const fn wall(&self) -> Timestamp {
+        self.now.wall
+    }
+
     /// An error of SQLite about this database.
     pub(super) fn bad(&self, error: &rusqlite::Error) -> HistoryError {
         bad(self.path, error)

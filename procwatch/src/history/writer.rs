@@ -104,13 +104,15 @@ impl Writer {
             metrics::sample(&transaction, open.at, now, self.look)?;
         }
         transaction.commit()?;
-        // What was written stays written; a bad file will be met again by the next batch.
-        if let Err(error) = self.retention.apply(&open.connection, &self.config, open.at, now)
-            && !is_corrupt(&error)
-        {
-            tracing::warn!("the history's oldest records stay for now: {error}");
+        // What was written stays written, whatever comes of this.
+        match self.retention.apply(&open.connection, &self.config, open.at, now) {
+            Err(error) if is_corrupt(&error) => self.set_aside("corrupt", &error.to_string(), now.wall),
+            Err(error) => {
+                tracing::warn!("the history's oldest records stay for now: {error}");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
-        Ok(())
     }
 
     /// Opens the database and notes that the agent lives.
