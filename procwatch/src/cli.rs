@@ -3,9 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, history::HistoryArgs, keep::KeepArgs, layout::LayoutCommand,
-    orphans::OrphansArgs, place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs, report::ReportArgs, run::RunArgs,
-    undo::UndoArgs, watch::WatchArgs,
+    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, history::HistoryArgs, keep::KeepArgs,
+    layout::LayoutCommand, orphans::OrphansArgs, place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs,
+    report::ReportArgs, run::RunArgs, undo::UndoArgs, watch::WatchArgs,
 };
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.

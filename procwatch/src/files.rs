@@ -28,7 +28,8 @@ pub(crate) fn append(path: &Path) -> io::Result<File> {
         make_folder(folder)?;
     }
     // A pipe would keep the one waiting who opens it.
-    let file = options().append(true).create(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let file =
+        options().append(true).create(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
     own(&file, path)?;
     Ok(file)
 }

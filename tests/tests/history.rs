@@ -31,7 +31,11 @@ impl Store {
     }
 
     fn lines(&self) -> String {
-        format!("[log]\npath = '{}'\n[history]\npath = '{}'\n", self.path("log.jsonl").display(), self.db().display())
+        format!(
+            "[log]\npath = '{}'\n[history]\npath = '{}'\n",
+            self.path("log.jsonl").display(),
+            self.db().display()
+        )
     }
 
     fn config(&self, more: &str) -> PathBuf {
@@ -61,7 +65,10 @@ fn run(config: &Path) -> Agent {
 
 fn parse(lines: &str) -> Vec<Value> {
     assert!(lines.is_empty() || lines.ends_with('\n'), "the last line is whole");
-    lines.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
 }
 
 fn history(db: &Path, args: &[&str]) -> Vec<Value> {
@@ -181,9 +188,14 @@ fn the_tables_of_health_tell_the_same() {
         "SELECT severity, resolved, resolution FROM health_alerts WHERE {pids} AND bound = 'level' ORDER BY id"
     ));
     assert_eq!(rows, ["INFO|1|ended", "WARNING|1|ended", "INFO|0|"]);
-    let rows = sqlite(&format!("SELECT component, threads FROM health_alerts JOIN high_water USING (pid) WHERE pid = {pid}"));
+    let rows = sqlite(&format!(
+        "SELECT component, threads FROM health_alerts JOIN high_water USING (pid) WHERE pid = {pid}"
+    ));
     assert!(rows.iter().all(|row| row.starts_with("process rawclone[")), "{rows:?}");
-    assert!(sqlite("SELECT count(*) FROM health_metrics WHERE metric = 'threads'")[0].parse::<u32>().unwrap() >= 3);
+    assert!(
+        sqlite("SELECT count(*) FROM health_metrics WHERE metric = 'threads'")[0].parse::<u32>().unwrap()
+            >= 3
+    );
     assert_eq!(sqlite("SELECT how FROM runs"), ["stopped"]);
     assert_eq!(sqlite("PRAGMA integrity_check"), ["ok"]);
 }
@@ -283,7 +295,9 @@ fn dropped(record: &Value) -> usize {
 }
 
 fn is_complaint(record: &Value, of: &str, what: &str) -> bool {
-    record["topic"] == "degraded" && text(&record["message"]).starts_with(of) && text(&record["message"]).contains(what)
+    record["topic"] == "degraded"
+        && text(&record["message"]).starts_with(of)
+        && text(&record["message"]).contains(what)
 }
 
 #[test]
@@ -311,7 +325,8 @@ fn a_full_disk_costs_records_and_not_the_agent() {
             agent.records().iter().any(|it| is_complaint(it, what, "records are dropped")).then_some(())
         });
         (0..5).for_each(|_| drop(explode_and_wait(&agent)));
-        let complaints = |agent: &Agent, text| agent.records().iter().filter(|it| is_complaint(it, what, text)).count();
+        let complaints =
+            |agent: &Agent, text| agent.records().iter().filter(|it| is_complaint(it, what, text)).count();
         assert_eq!(complaints(&agent, "records are dropped"), 1, "{what}: once");
         fs::remove_file(small.ballast()).unwrap();
         until("it works again", || {

@@ -62,7 +62,7 @@ impl Outputs {
     ///
     /// # Errors
     /// When one cannot be opened; then all is as before.
-    pub fn set(&mut self, wanted: Vec<Wanted>) -> Result<(), AgentError> {
+    pub fn set(&mut self, wanted: &[Wanted]) -> Result<(), AgentError> {
         let mut new = Vec::new();
         for output in wanted.iter().filter(|output| !self.open.iter().any(|(open, _)| open == *output)) {
             new.push((output.clone(), output.open(&self.asker, &self.complaints)?));
@@ -71,7 +71,9 @@ impl Outputs {
             std::mem::take(&mut self.open).into_iter().partition(|(open, _)| wanted.contains(open));
         self.open = kept;
         self.open.extend(new);
-        done.into_iter().for_each(|(_, listener)| listener.finish());
+        for (_, listener) in done {
+            listener.finish();
+        }
         Ok(())
     }
 
@@ -97,6 +99,8 @@ impl Outputs {
 
     /// The agent ends.
     pub fn finish(self) {
-        self.open.into_iter().for_each(|(_, listener)| listener.finish());
+        for (_, listener) in self.open {
+            listener.finish();
+        }
     }
 }

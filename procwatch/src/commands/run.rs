@@ -83,7 +83,7 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
     let (mut inbox, asker, complaints) = Inbox::new().map_err(AgentError::io("signal handlers"))?;
     let mut outputs = Outputs::new(asker, complaints);
-    outputs.set(Wanted::all(&config))?;
+    outputs.set(&Wanted::all(&config))?;
     let mut report = Reporter::new(Format::of(args.json, false), &mount)?;
     report.add_outputs(outputs);
     let kernel = Kernel::load(Setup {

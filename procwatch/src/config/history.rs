@@ -61,9 +61,9 @@ fn read_table(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<HistoryCon
         .get("max-size")
         .map_or(Some(default.max_size), |value| read_size(reader, value, "history.max-size", SIZES, "64M"));
     let stream: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| kind.stream().is_some()).collect();
-    let events = table.get("events").map_or(Some(default.events), |value| {
-        read_kinds(reader, value, "history.events", &stream, false)
-    });
+    let events = table
+        .get("events")
+        .map_or(Some(default.events), |value| read_kinds(reader, value, "history.events", &stream, false));
     Some(HistoryConfig { path: path?, keep: keep?, max_size: max_size?, events: events? })
 }
 

@@ -71,10 +71,7 @@ impl Default for LogConfig {
     }
 }
 
-pub(super) fn read_log(
-    reader: &mut Reader<'_>,
-    value: &Spanned<DeValue<'_>>,
-) -> Option<Switch<LogConfig>> {
+pub(super) fn read_log(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<Switch<LogConfig>> {
     read_switch(reader, value, "log", read_table)
 }
 
@@ -82,9 +79,9 @@ fn read_table(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<LogConfig>
     reader.check_keys(table, "log.", &KEYS);
     let default = LogConfig::default();
     let path = read_path(reader, table, "log", DEFAULT_PATH);
-    let kinds = table.get("kinds").map_or(Some(default.kinds), |value| {
-        read_kinds(reader, value, "log.kinds", &Kind::ALL, true)
-    });
+    let kinds = table
+        .get("kinds")
+        .map_or(Some(default.kinds), |value| read_kinds(reader, value, "log.kinds", &Kind::ALL, true));
     let max_size = table
         .get("max-size")
         .map_or(Some(default.max_size), |value| read_size(reader, value, "log.max-size", SIZES, "32M"));
@@ -102,7 +99,8 @@ fn read_table(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<LogConfig>
     let (max_size, disk_limit) = (max_size?, disk_limit?);
     let written = table.get("disk-limit").or_else(|| table.get("max-size"));
     if let Some(value) = written.filter(|_| disk_limit < 2 * max_size) {
-        let (limit, size, right) = (size::exact(disk_limit), size::exact(max_size), size::exact(2 * max_size));
+        let (limit, size, right) =
+            (size::exact(disk_limit), size::exact(max_size), size::exact(2 * max_size));
         let what = format!(
             "all files have {limit} and each may have {size}; right is a disk-limit of {right} or more, or a smaller \
              max-size"
@@ -158,7 +156,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_its_line_and_field() {
         for (text, message) in [
-            ("log = true", "t.toml:1: log: is true or false; right is a table, begun by [log], or false for none"),
+            (
+                "log = true",
+                "t.toml:1: log: is true or false; right is a table, begun by [log], or false for none",
+            ),
             (
                 "[log]\nfile = '/x'",
                 "t.toml:2: log.file: unknown key (known: path, kinds, max-size, max-age, disk-limit, compress, sync)",

@@ -90,7 +90,8 @@ pub(super) fn read_size(
     let found = size::parse(text).ok().filter(|bytes| (low..=high).contains(bytes));
     if found.is_none() {
         let (low, high) = (size::exact(low), size::exact(high));
-        let what = format!("{} is no size from {low} to {high}; right is e.g. {}", quote(text), quote(example));
+        let what =
+            format!("{} is no size from {low} to {high}; right is e.g. {}", quote(text), quote(example));
         reader.bad(&value.span(), field, what);
     }
     found

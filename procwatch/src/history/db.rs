@@ -1,8 +1,8 @@
 //! Opens the database: makes it, brings it to the present form, or says why it is of no use.
 
 use std::{
-    fs,
-    io,
+    fmt::Write as _,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -61,7 +61,12 @@ pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code().is_none_or(|code| {
         matches!(
             code,
-            ConstraintViolation | DatabaseCorrupt | InternalMalfunction | NotADatabase | TypeMismatch | Unknown
+            ConstraintViolation
+                | DatabaseCorrupt
+                | InternalMalfunction
+                | NotADatabase
+                | TypeMismatch
+                | Unknown
         )
     })
 }
@@ -154,7 +159,10 @@ fn immutable(path: &Path) -> String {
         match byte {
             b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
             _ if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
-            _ => uri.push_str(&format!("%{byte:02x}")),
+            _ => {
+                // A string takes everything.
+                let _ = write!(uri, "%{byte:02x}");
+            }
         }
     }
     uri + "?immutable=1"

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     event::{BootTime, ProcessKey},
     record::{
-        ActResult, Action, Alert, Body, Cleared, Decision, HealthTopic, Mode, Outcome, Process, Record, Refused,
-        Result as MoveResult, Severity, Verdict,
+        ActResult, Action, Alert, Body, Cleared, Decision, HealthTopic, Mode, Outcome, Process, Record,
+        Refused, Result as MoveResult, Severity, Verdict,
     },
     sink::human::detail_line,
     text::escape,
@@ -76,7 +76,10 @@ pub(super) fn on(transaction: &Transaction<'_>, at: At, record: &Record) -> rusq
         Body::Diagnosis(found) => table.diagnosed(&found.process, &found.headline),
         Body::Loss(loss) => table.insert(&Row {
             severity: "WARNING",
-            component: format!("{} ring", if loss.ring == crate::record::Ring::Stream { "stream" } else { "urgent" }),
+            component: format!(
+                "{} ring",
+                if loss.ring == crate::record::Ring::Stream { "stream" } else { "urgent" }
+            ),
             message: detail_line(&record.body, COLUMNS),
             resolution: Some("at-once"),
             ..Row::of_agent()
@@ -158,8 +161,10 @@ impl Table<'_> {
         let open = self.find_open(process, "cap", None)?;
         match open {
             Some(open) => {
-                self.transaction
-                    .execute("UPDATE health_alerts SET message = ? WHERE id = ?", params![harmless(&row.message), open])?;
+                self.transaction.execute(
+                    "UPDATE health_alerts SET message = ? WHERE id = ?",
+                    params![harmless(&row.message), open],
+                )?;
             }
             None => self.insert(&row)?,
         }

@@ -16,6 +16,8 @@ use crate::{
 
 /// Between two looks around, ns.
 const PAUSE: u64 = 60_000_000_000;
+/// After a look around that came to nothing, ns.
+const AGAIN: u64 = 1_000_000_000;
 /// Processes with an open alert that are looked at.
 const MOST_PROCESSES: i64 = 64;
 
@@ -25,7 +27,7 @@ pub(super) struct Metric {
     /// `agent`, `kernel`, `urgent ring`, `output log`, `process python3[4242]`.
     pub(super) component: String,
     /// What is measured.
-    pub(super) metric: &'static str,
+    pub(super) name: &'static str,
     /// How much.
     pub(super) value: f64,
     /// Of what: `bytes`, `seconds`, `threads`, `records`, `processes`.
@@ -47,13 +49,18 @@ impl Pace {
         }
         due
     }
+
+    /// There were none: the agent had no time to tell them. Not much later there may be.
+    pub(super) const fn missed(&mut self, now: Moment) {
+        self.last = Some((now.boot_ns + AGAIN).saturating_sub(PAUSE));
+    }
 }
 
 /// The agent's own values, as it tells of itself.
 pub(super) fn of_status(status: &Status) -> Vec<Metric> {
     let mut metrics = Vec::new();
-    let mut add = |component: &str, metric, value: u64, unit| {
-        metrics.push(Metric { component: component.to_owned(), metric, value: value as f64, unit });
+    let mut add = |component: &str, name, value: u64, unit| {
+        metrics.push(Metric { component: component.to_owned(), name, value: value as f64, unit });
     };
     add("agent", "resident_memory", status.resident_bytes, "bytes");
     add("agent", "clients", status.clients.into(), "clients");
@@ -70,7 +77,7 @@ pub(super) fn of_status(status: &Status) -> Vec<Metric> {
         add(&format!("output {}", output.name), "dropped", output.dropped, "records");
     }
     let cpu = status.cpu_ns as f64 / 1e9;
-    metrics.push(Metric { component: "agent".to_owned(), metric: "cpu_time", value: cpu, unit: "seconds" });
+    metrics.push(Metric { component: "agent".to_owned(), name: "cpu_time", value: cpu, unit: "seconds" });
     metrics
 }
 
@@ -89,7 +96,7 @@ pub(super) fn insert(
         statement.execute(named_params! {
             ":time": shown(now.wall),
             ":component": metric.component,
-            ":metric": metric.metric,
+            ":metric": metric.name,
             ":value": metric.value,
             ":unit": metric.unit,
             ":boot": at.boot,
@@ -109,7 +116,7 @@ pub(super) fn on(transaction: &Transaction<'_>, at: At, record: &Record) -> rusq
     };
     let value = Metric {
         component: component(process.comm, process.pid),
-        metric: "threads",
+        name: "threads",
         value: process.threads.into(),
         unit: "threads",
     };
@@ -117,12 +124,7 @@ pub(super) fn on(transaction: &Transaction<'_>, at: At, record: &Record) -> rusq
 }
 
 /// Looks at the processes with an open alert: adds their counts, and raises their high-water marks.
-pub(super) fn sample(
-    transaction: &Transaction<'_>,
-    at: At,
-    now: Moment,
-    look: Look,
-) -> rusqlite::Result<()> {
+pub(super) fn sample(transaction: &Transaction<'_>, at: At, now: Moment, look: Look) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare(
         "SELECT DISTINCT high_water.pid, high_water.start_ns, comm FROM high_water
          JOIN health_alerts USING (boot, pid, start_ns) WHERE resolved = 0 AND boot = ? LIMIT ?",
@@ -136,7 +138,7 @@ pub(super) fn sample(
             continue;
         };
         let value = f64::from(threads);
-        let metric = Metric { component: component(comm, pid), metric: "threads", value, unit: "threads" };
+        let metric = Metric { component: component(comm, pid), name: "threads", value, unit: "threads" };
         insert(transaction, at, now, &[metric])?;
         transaction.execute(
             "UPDATE high_water SET threads = ?1, boot_ns = ?2, time_ns = ?3

@@ -29,7 +29,8 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 
 use self::{
-    metrics::{Metric, Pace},
+    db::OpenError,
+    metrics::Pace,
     moment::{Moment, boot_id},
     writer::Writer,
 };
@@ -132,20 +133,22 @@ fn asking(asker: Asker, runtime: Handle) -> impl Fn() -> Option<Box<Status>> {
 }
 
 /// Writes until the end.
-fn work(
-    mut intake: Intake,
-    mut writer: Writer,
-    mut trouble: Trouble,
-    ask: impl Fn() -> Option<Box<Status>>,
-) {
+fn work(mut intake: Intake, mut writer: Writer, mut trouble: Trouble, ask: impl Fn() -> Option<Box<Status>>) {
     let mut pace = Pace::default();
     while let Some(batch) = intake.batch(BATCH_BYTES) {
-        let written = Moment::now().map_err(Into::into).and_then(|now| {
-            let due = pace.is_due(now) && !intake.counts().is_ending();
-            let metrics = due.then(|| values(ask().as_deref()));
-            writer.write(&batch, metrics.as_deref(), now)
-        });
         let count = batch.len() as u64;
+        let written = Moment::now().map_err(OpenError::Io).and_then(|now| {
+            writer.write(&batch, now)?;
+            // After the records, which do not wait for it.
+            if pace.is_due(now) && !intake.counts().is_ending() {
+                let status = ask();
+                if status.is_none() {
+                    pace.missed(now);
+                }
+                writer.sample(&status.as_deref().map(metrics::of_status).unwrap_or_default(), now);
+            }
+            Ok(())
+        });
         match written {
             Ok(()) => trouble.went_well(Instant::now(), count),
             Err(error) => trouble.failed(Instant::now(), &error.to_string(), count),
@@ -157,11 +160,6 @@ fn work(
     if let Ok(now) = Moment::now() {
         writer.finish(now);
     }
-}
-
-/// The agent's values; without its answer none.
-fn values(status: Option<&Status>) -> Vec<Metric> {
-    status.map(metrics::of_status).unwrap_or_default()
 }
 
 #[cfg(test)]

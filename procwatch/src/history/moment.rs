@@ -120,7 +120,11 @@ mod tests {
         // It jumps for a moment.
         assert_eq!(trust.believe(at(62, DAY)), Some(at(62, 0).wall));
         assert_eq!(trust.believe(at(100, 0)), Some(at(100, 0).wall));
-        assert_eq!(trust.believe(at(101, DAY)), Some(at(101, 0).wall), "the first jump does not count for it");
+        assert_eq!(
+            trust.believe(at(101, DAY)),
+            Some(at(101, 0).wall),
+            "the first jump does not count for it"
+        );
         assert_eq!(trust.believe(at(160, DAY)), Some(at(160, 0).wall));
         assert_eq!(trust.believe(at(161, DAY)), Some(at(161, DAY).wall), "it stays");
         // Back: at once. And ahead again: not at once.

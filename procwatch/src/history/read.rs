@@ -105,7 +105,8 @@ impl<'p> Reader<'p> {
     pub(super) fn open_at(path: &'p Path, now: Moment, boot_id: &str) -> Result<Self, HistoryError> {
         let connection = db::open_to_read(path).map_err(|error| unreadable(path, &error))?;
         let sql = "SELECT max(id) FROM boots WHERE boot_id = ?";
-        let boot = connection.query_row(sql, [boot_id], |row| row.get(0)).map_err(|error| bad(path, &error))?;
+        let boot =
+            connection.query_row(sql, [boot_id], |row| row.get(0)).map_err(|error| bad(path, &error))?;
         Ok(Self { path, connection, now, boot })
     }
 
@@ -246,7 +247,8 @@ impl Terms {
     }
 
     fn finish(self) -> (String, Vec<Box<dyn ToSql>>) {
-        let text = if self.terms.is_empty() { String::new() } else { format!("WHERE {}", self.terms.join(" AND ")) };
+        let text =
+            if self.terms.is_empty() { String::new() } else { format!("WHERE {}", self.terms.join(" AND ")) };
         (text, self.parameters)
     }
 }

@@ -127,7 +127,8 @@ fn by_size(connection: &Connection, config: &HistoryConfig) -> rusqlite::Result<
 /// Where the oldest rows end that go at once, by the table that has most to give.
 fn last_of_the_oldest(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
     for table in TABLES {
-        let rows: i64 = connection.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get(0))?;
+        let rows: i64 =
+            connection.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get(0))?;
         if rows == 0 {
             continue;
         }

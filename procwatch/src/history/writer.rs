@@ -56,21 +56,16 @@ impl Writer {
         std::mem::take(&mut self.notes)
     }
 
-    /// Writes a batch, all of it or nothing. `metrics` are written with it, if they are due.
+    /// Writes a batch, all of it or nothing.
     ///
     /// # Errors
     /// When nothing of it was written.
-    pub(super) fn write(
-        &mut self,
-        batch: &[Arc<Told>],
-        metrics: Option<&[Metric]>,
-        now: Moment,
-    ) -> Result<(), OpenError> {
-        let written = match self.try_write(batch, metrics, now) {
+    pub(super) fn write(&mut self, batch: &[Arc<Told>], now: Moment) -> Result<(), OpenError> {
+        let written = match self.try_write(batch, now) {
             // The file has gone bad since it was opened: a new one is begun.
             Err(OpenError::Useless { what, why }) => {
                 self.set_aside(what, &why, now.wall)?;
-                self.try_write(batch, metrics, now)
+                self.try_write(batch, now)
             }
             written => written,
         };
@@ -81,12 +76,25 @@ impl Writer {
         written
     }
 
-    fn try_write(
-        &mut self,
-        batch: &[Arc<Told>],
-        metrics: Option<&[Metric]>,
-        now: Moment,
-    ) -> Result<(), OpenError> {
+    /// Adds values, and those of processes whose alert is not over. To be called after a batch was written. They are
+    /// worth no complaint: what keeps them from being written will keep records from it, too.
+    pub(super) fn sample(&mut self, values: &[Metric], now: Moment) {
+        let Some(open) = &mut self.open else {
+            return;
+        };
+        let (at, look) = (open.at, self.look);
+        let written =
+            open.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|it| {
+                metrics::insert(&it, at, now, values)?;
+                metrics::sample(&it, at, now, look)?;
+                it.commit()
+            });
+        if let Err(error) = written {
+            tracing::warn!("values are missing in the history: {error}");
+        }
+    }
+
+    fn try_write(&mut self, batch: &[Arc<Told>], now: Moment) -> Result<(), OpenError> {
         if self.open.as_ref().is_some_and(|open| open.identity != identity(&self.config.path)) {
             self.open = None;
         }
@@ -99,10 +107,6 @@ impl Writer {
         };
         let transaction = open.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         add_batch(&transaction, open.at, batch, self.look)?;
-        if let Some(metrics) = metrics {
-            metrics::insert(&transaction, open.at, now, metrics)?;
-            metrics::sample(&transaction, open.at, now, self.look)?;
-        }
         transaction.commit()?;
         // What was written stays written, whatever comes of this.
         match self.retention.apply(&open.connection, &self.config, open.at, now) {
@@ -159,12 +163,7 @@ const fn time_of(record: &Record) -> (Timestamp, u64) {
     (record.time, record.boot_ns)
 }
 
-fn add_batch(
-    transaction: &Transaction<'_>,
-    at: At,
-    batch: &[Arc<Told>],
-    look: Look,
-) -> rusqlite::Result<()> {
+fn add_batch(transaction: &Transaction<'_>, at: At, batch: &[Arc<Told>], look: Look) -> rusqlite::Result<()> {
     let mut insert = rows::insert_records(transaction)?;
     for told in batch {
         let record = &told.record;

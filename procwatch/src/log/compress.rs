@@ -113,5 +113,6 @@ fn pack(path: &Path, to: &Path, stop: &AtomicBool) -> io::Result<bool> {
         encoder.write_all(&chunk[..read])?;
     }
     encoder.finish()?.sync_all()?;
-    Ok(true)
+    // Who told this one to stop may have another one begun meanwhile, which writes to the same place.
+    Ok(!stop.load(Ordering::Relaxed))
 }

@@ -82,7 +82,9 @@ fn line(number: usize, len: usize) -> String {
 fn lines_are_appended_and_a_large_file_is_put_aside() {
     let mut scene = Scene::new(|_| {});
     let lines: Vec<String> = (0..25).map(|number| line(number, 50)).collect();
-    lines.iter().for_each(|line| scene.write(line));
+    for line in &lines {
+        scene.write(line);
+    }
     assert_eq!(scene.names(), ["it.000001.jsonl", "it.000002.jsonl", "it.jsonl"]);
     let mut all = String::new();
     for name in scene.names() {
@@ -185,7 +187,11 @@ fn a_line_that_a_crash_left_unfinished_is_cut_or_completed() {
         ("{\"a\":1}\n{\"b\":", "{\"a\":1}\n", Some("an unfinished line of 5 bytes was cut off at the end")),
         ("{\"a\":1}\n{\"b\":2}", "{\"a\":1}\n{\"b\":2}\n", Some("the last line was completed")),
         ("{\"a\":", "", Some("an unfinished line of 5 bytes was cut off at the end")),
-        ("{\"a\":1}\n\u{0}\u{0}\u{0}", "{\"a\":1}\n", Some("an unfinished line of 3 bytes was cut off at the end")),
+        (
+            "{\"a\":1}\n\u{0}\u{0}\u{0}",
+            "{\"a\":1}\n",
+            Some("an unfinished line of 3 bytes was cut off at the end"),
+        ),
         ("{\"a\":1}\n", "{\"a\":1}\n", None),
         ("", "", None),
     ] {
@@ -212,7 +218,10 @@ fn a_file_that_somebody_else_puts_aside_or_deletes_is_begun_anew() {
     scene.write("one");
     fs::rename(&scene.config.path, scene.at("it.jsonl.1")).unwrap();
     scene.write("two");
-    assert_eq!((&*scene.content(), &*fs::read_to_string(scene.at("it.jsonl.1")).unwrap()), ("two\n", "one\n"));
+    assert_eq!(
+        (&*scene.content(), &*fs::read_to_string(scene.at("it.jsonl.1")).unwrap()),
+        ("two\n", "one\n")
+    );
     fs::remove_file(&scene.config.path).unwrap();
     scene.write("three");
     assert_eq!(scene.content(), "three\n");
@@ -232,7 +241,9 @@ fn a_name_without_extension_is_as_good() {
         config.path.set_extension("");
         config.max_size = 10;
     });
-    ["one-one", "two-two", "three"].iter().for_each(|line| scene.write(line));
+    for line in ["one-one", "two-two", "three"] {
+        scene.write(line);
+    }
     assert_eq!(scene.names(), ["it", "it.000001", "it.000002"]);
 }
 
@@ -292,7 +303,7 @@ proptest! {
     #[test]
     fn any_end_is_mended(whole in 0_usize..4, rest in "[\\PC\u{0}]{0,40}") {
         let mut scene = Scene::new(|config| (config.max_size, config.disk_limit) = (1 << 20, 4 << 20));
-        let lines: String = (0..whole).map(|number| format!("{{\"n\":{number}}}\n")).collect();
+        let lines = "{\"n\":1}\n".repeat(whole);
         scene.put(&format!("{lines}{rest}"));
         scene.write("{\"new\":1}");
         let content = scene.content();

@@ -103,7 +103,7 @@ impl Writer {
         };
         let size = current.file.metadata()?.len();
         if size > 0 && (size + bytes > self.config.max_size || self.is_old(&mut current, now)) {
-            self.put_aside(current)?;
+            self.put_aside(&current)?;
             current = self.open(now)?;
         }
         Ok(self.current.insert(current))
@@ -127,7 +127,7 @@ impl Writer {
         Ok(Current { file, identity: (metadata.dev(), metadata.ino()), begun })
     }
 
-    fn put_aside(&self, current: Current) -> io::Result<()> {
+    fn put_aside(&self, current: &Current) -> io::Result<()> {
         if self.config.sync != Sync::Never {
             current.file.sync_data()?;
         }

@@ -250,7 +250,8 @@ mod tests {
         let (stuck, wait) = std_mpsc::channel::<()>();
         let feeder = Feeder::start("test", QUEUE_BYTES, move |_| {
             let _ = wait.recv();
-        }).unwrap();
+        })
+        .unwrap();
         let begun = Instant::now();
         feeder.finish();
         assert!((LAST_WORDS..4 * LAST_WORDS).contains(&begun.elapsed()));

@@ -9,12 +9,17 @@ fn an_earlier_form_is_brought_to_the_present_one_with_all_that_is_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("h.db");
     let mut early = connection(&path);
-    let steps = ["CREATE TABLE a (x); INSERT INTO a VALUES (7)", "ALTER TABLE a ADD COLUMN y DEFAULT 8", "CREATE TABLE b (z)"];
+    let steps = [
+        "CREATE TABLE a (x); INSERT INTO a VALUES (7)",
+        "ALTER TABLE a ADD COLUMN y DEFAULT 8",
+        "CREATE TABLE b (z)",
+    ];
     migrate(&mut early, &steps[..1]).unwrap();
     assert_eq!(header(&early).unwrap(), (APPLICATION_ID, 1, 1));
     migrate(&mut early, &steps).unwrap();
     assert_eq!(header(&early).unwrap(), (APPLICATION_ID, 3, 2));
-    let row: (i64, i64) = early.query_row("SELECT x, y FROM a", (), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let row: (i64, i64) =
+        early.query_row("SELECT x, y FROM a", (), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     assert_eq!(row, (7, 8));
     // Once more does nothing.
     migrate(&mut early, &steps).unwrap();
@@ -59,7 +64,11 @@ fn a_second_one_has_a_name_of_its_own() {
     }
     assert_eq!(
         names,
-        ["h.db.foreign-20261125T034600Z", "h.db.foreign-20261125T034600Z-2", "h.db.foreign-20261125T034600Z-3"]
+        [
+            "h.db.foreign-20261125T034600Z",
+            "h.db.foreign-20261125T034600Z-2",
+            "h.db.foreign-20261125T034600Z-3"
+        ]
     );
 }
 

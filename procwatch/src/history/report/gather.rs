@@ -11,18 +11,18 @@ use jiff::Timestamp;
 use rusqlite::params;
 
 use super::{
-    Acted, Curve, Growing, Height, Lasting, MOST_ROWS, PARTS, Placed, Program, Report, Run,
     super::{
         HistoryError,
         moment::{before, ns},
         read::{Border, Query, Reader},
         writer::timestamp,
     },
+    Acted, Curve, Growing, Height, Lasting, MOST_ROWS, PARTS, Placed, Program, Report, Run,
 };
 use crate::{
     record::{
-        Act, Alert, Body, Bound, Cleared, Decision, DiagnosisResult, HealthTopic, Hold, Mode, Outcome, Process,
-        Quantiles, Record, Result as MoveResult, Ring, Severity, Verdict,
+        Act, Alert, Body, Bound, Cleared, Decision, DiagnosisResult, HealthTopic, Hold, Mode, Outcome,
+        Process, Quantiles, Record, Result as MoveResult, Ring, Severity, Verdict,
     },
     text::escape,
 };
@@ -221,7 +221,11 @@ impl Pass {
     fn outcome(&mut self, outcome: &Outcome) {
         let user = user(&outcome.process);
         let target = self.placed.keys().find(|(whose, target)| {
-            *whose == user && outcome.to.strip_prefix(&**target).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            *whose == user
+                && outcome
+                    .to
+                    .strip_prefix(&**target)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
         let target = target.map_or_else(|| outcome.to.clone(), |(_, target)| target.clone());
         let moves = self.moves(&outcome.process, &target);
@@ -259,7 +263,14 @@ impl Pass {
             })
             .collect();
         // The worst: what was gravest, then most often, then highest.
-        programs.sort_by_key(|it| (Reverse([it.alerts[3], it.alerts[2], it.alerts[1], it.alerts[0]]), Reverse(it.most), it.comm.clone(), it.user.clone()));
+        programs.sort_by_key(|it| {
+            (
+                Reverse([it.alerts[3], it.alerts[2], it.alerts[1], it.alerts[0]]),
+                Reverse(it.most),
+                it.comm.clone(),
+                it.user.clone(),
+            )
+        });
         programs.truncate(MOST_ROWS);
         let placed = self.placed.into_iter().map(|((user, target), moves)| Placed {
             user,
@@ -271,7 +282,8 @@ impl Pass {
         let mut causes: Vec<(String, u64)> = self.causes.into_iter().collect();
         causes.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         causes.truncate(MOST_ROWS);
-        let mut faults: Vec<_> = self.faults.into_iter().map(|(what, (count, last))| (what, count, last)).collect();
+        let mut faults: Vec<_> =
+            self.faults.into_iter().map(|(what, (count, last))| (what, count, last)).collect();
         faults.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.0.cmp(&b.0)));
         faults.truncate(MOST_ROWS);
         let last = self.run;

@@ -57,7 +57,8 @@ pub fn write(report: &Report, zone: &TimeZone, path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // As any new file: what the umask leaves of that.
     let mode = std::fs::Permissions::from_mode(0o666);
-    let mut file = tempfile::Builder::new().prefix(".procwatch-report-").permissions(mode).tempfile_in(folder)?;
+    let mut file =
+        tempfile::Builder::new().prefix(".procwatch-report-").permissions(mode).tempfile_in(folder)?;
     file.write_all(page(report, zone).as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -66,7 +67,7 @@ pub fn write(report: &Report, zone: &TimeZone, path: &Path) -> io::Result<()> {
 
 fn add_section(page: &mut String, section: &Section) {
     // A string takes everything.
-    let _ = write!(page, "<h2>{}</h2><p>{}</p>\n", escaped(section.title), escaped(&section.summary));
+    let _ = writeln!(page, "<h2>{}</h2><p>{}</p>", escaped(section.title), escaped(&section.summary));
     if let Some(table) = &section.table {
         add_table(page, table);
     }

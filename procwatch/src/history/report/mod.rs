@@ -194,6 +194,5 @@ impl Report {
     }
 }
 
-
 #[cfg(test)]
 mod tests;

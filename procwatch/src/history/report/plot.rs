@@ -57,10 +57,8 @@ impl Plot {
     /// The base line with the span's ends, and the highest value at the side.
     fn axes(&mut self, report: &Report, zone: &TimeZone, most: &str) {
         let base = TOP + self.height;
-        let _ = write!(
-            self.svg,
-            "<path d=\"M{LEFT} {TOP}V{base}H{WIDTH}\" fill=\"none\" stroke=\"#97a3b1\"/>"
-        );
+        let _ =
+            write!(self.svg, "<path d=\"M{LEFT} {TOP}V{base}H{WIDTH}\" fill=\"none\" stroke=\"#97a3b1\"/>");
         let time = |time: Timestamp| zone.to_datetime(time).strftime("%m-%d %H:%M").to_string();
         self.text(LEFT, base + 14.0, "start", &time(report.since));
         self.text(WIDTH, base + 14.0, "end", &time(report.until));
@@ -75,7 +73,8 @@ impl Plot {
             let y = TOP + self.height * (1.0 - (value / most).clamp(0.0, 1.0));
             let _ = write!(path, "{}{x:.1} {y:.1}", if path.is_empty() { "M" } else { "L" });
         }
-        let _ = write!(self.svg, "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>");
+        let _ =
+            write!(self.svg, "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>");
     }
 
     fn end(mut self) -> String {

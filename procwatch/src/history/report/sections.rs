@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{Acted, Placed, Program, Report, Run};
+use super::{Acted, MOST_ROWS, Placed, Program, Report, Run};
 use crate::{
     record::{Quantiles, Severity},
     sink::duration::Span,
@@ -70,14 +70,15 @@ fn count(number: u64, noun: &str) -> String {
 
 fn agent(report: &Report, zone: &TimeZone) -> Section {
     let died = report.runs.iter().filter(|run| run.died).count() as u64;
-    let mut summary = count(report.runs.len() as u64, "start");
+    let mut parts = vec![count(report.runs.len() as u64, "start")];
     if died > 0 {
-        summary += &format!("; ended without a word {}", count(died, "time"));
+        parts.push(format!("ended without a word {}", count(died, "time")));
     }
-    summary += &format!("; {}", count(report.records, "record"));
+    parts.push(count(report.records, "record"));
     if report.damaged > 0 {
-        summary += &format!("; {} damaged", count(report.damaged, "row"));
+        parts.push(format!("{} damaged", count(report.damaged, "row")));
     }
+    let summary = parts.join("; ");
     let row = |run: &Run| {
         let end = match run.ended {
             None => "runs".to_owned(),
@@ -86,20 +87,26 @@ fn agent(report: &Report, zone: &TimeZone) -> Section {
         };
         vec![shown(run.begun, zone), run.pid.to_string(), run.version.clone(), end]
     };
-    let rows = report.runs.iter().map(row).collect();
+    // The last ones are the ones that are asked for.
+    let rows = report.runs.iter().skip(report.runs.len().saturating_sub(MOST_ROWS)).map(row).collect();
     Section { title: "agent", summary, table: Table::some(&["BEGAN", "PID", "VERSION", "END"], rows) }
 }
 
 fn alerts(report: &Report) -> Section {
     let all: u64 = report.alerts.values().sum();
     let by = |severity: &Severity| {
-        report.alerts.get(severity).filter(|number| **number > 0).map(|number| format!("{number} {}", severity.name()))
+        report
+            .alerts
+            .get(severity)
+            .filter(|number| **number > 0)
+            .map(|number| format!("{number} {}", severity.name()))
     };
     let parts: Vec<String> = SEVERITIES.iter().rev().filter_map(by).collect();
-    let mut summary = if all == 0 { "none".to_owned() } else { format!("{all}: {}", parts.join(", ")) };
-    if report.open_alerts > 0 {
-        summary += &format!("; {} not over", report.open_alerts);
-    }
+    let summary = match (all, report.open_alerts) {
+        (0, _) => "none".to_owned(),
+        (_, 0) => format!("{all}: {}", parts.join(", ")),
+        (_, open) => format!("{all}: {}; {open} not over", parts.join(", ")),
+    };
     let row = |it: &Program| {
         let mut row = vec![it.comm.clone(), it.user.clone(), it.processes.to_string()];
         row.extend(it.alerts.map(|number| number.to_string()));
@@ -107,7 +114,8 @@ fn alerts(report: &Report) -> Section {
         row.push(it.longest_ns.map_or_else(|| "-".to_owned(), |ns| Span(ns).to_string()));
         row
     };
-    let head = &["PROGRAM", "USER", "PROCESSES", "NOTICE", "WARNING", "CRITICAL", "EMERGENCY", "MOST", "LONGEST"];
+    let head =
+        &["PROGRAM", "USER", "PROCESSES", "NOTICE", "WARNING", "CRITICAL", "EMERGENCY", "MOST", "LONGEST"];
     Section { title: "alerts", summary, table: Table::some(head, report.programs.iter().map(row).collect()) }
 }
 
@@ -131,10 +139,15 @@ fn heights(report: &Report, zone: &TimeZone) -> Section {
         || "none told of".to_owned(),
         |it| format!("{} threads at most, {} of {}", it.threads, it.process, it.user),
     );
-    let rows = report.heights.iter().map(|it| {
-        vec![it.threads.to_string(), it.process.clone(), it.user.clone(), shown(it.time, zone)]
-    });
-    Section { title: "threads", summary, table: Table::some(&["MOST", "PROCESS", "USER", "WHEN"], rows.collect()) }
+    let rows = report
+        .heights
+        .iter()
+        .map(|it| vec![it.threads.to_string(), it.process.clone(), it.user.clone(), shown(it.time, zone)]);
+    Section {
+        title: "threads",
+        summary,
+        table: Table::some(&["MOST", "PROCESS", "USER", "WHEN"], rows.collect()),
+    }
 }
 
 fn causes(report: &Report) -> Section {

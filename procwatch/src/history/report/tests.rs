@@ -68,7 +68,7 @@ threads   512 threads at most, python3[4242] of alice
         host.trim_end(),
         pid = format_args!("{:>3}", std::process::id()),
     );
-    let seen: String = told.lines().take(expected.lines().count()).map(|line| format!("{line}\n")).collect();
+    let seen: String = told.split_inclusive('\n').take(expected.lines().count()).collect();
     assert_eq!(squeezed(&seen), squeezed(&expected));
     let rest = &told[seen.len()..];
     for line in [
@@ -93,7 +93,11 @@ threads   512 threads at most, python3[4242] of alice
 
 /// Without the number of spaces, which depends on how long a pid is.
 fn squeezed(text: &str) -> String {
-    text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect::<String>().trim_end().to_owned()
+    text.lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n")
+        .collect::<String>()
+        .trim_end()
+        .to_owned()
 }
 
 #[test]
@@ -102,7 +106,13 @@ fn a_quiet_hour_is_told_too() {
     let mut out = Vec::new();
     text::write(&report, &TimeZone::UTC, false, &mut out).unwrap();
     let told = String::from_utf8(out).unwrap();
-    for line in ["1 start; 0 records", "alerts    none", "threads   none told of", "placed    nobody", "lost      nothing"] {
+    for line in [
+        "1 start; 0 records",
+        "alerts    none",
+        "threads   none told of",
+        "placed    nobody",
+        "lost      nothing",
+    ] {
         assert!(told.contains(line), "{line}\n{told}");
     }
     let page = html::page(&report, &TimeZone::UTC);
@@ -114,7 +124,13 @@ fn the_page_has_plots_and_nothing_from_elsewhere() {
     let report = gather(&eventful(), Border::Ago(Duration::from_hours(10)));
     let page = html::page(&report, &TimeZone::UTC);
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
-    for part in ["alerts over time", "most threads", "threads, as told and seen", "died, heard of last", "<td>python3</td>"] {
+    for part in [
+        "alerts over time",
+        "most threads",
+        "threads, as told and seen",
+        "died, heard of last",
+        "<td>python3</td>",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     for foreign in ["http://", "https://", "<script", "<link", "src=", "@import", "url("] {

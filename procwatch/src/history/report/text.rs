@@ -1,6 +1,9 @@
 //! A report as lines for people.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
 
 use jiff::tz::TimeZone;
 
@@ -43,7 +46,8 @@ fn write_table(table: &Table, wide: bool, out: &mut impl Write) -> io::Result<()
         for (cell, width) in line.iter().zip(&widths) {
             // Numbers stand below each other by their last digit.
             let number = cell.bytes().all(|byte| byte.is_ascii_digit());
-            if number { text += &format!("  {cell:>width$}") } else { text += &format!("  {cell:<width$}") }
+            // A string takes everything.
+            let _ = if number { write!(text, "  {cell:>width$}") } else { write!(text, "  {cell:<width$}") };
         }
         writeln!(out, "{}", text.trim_end())?;
     }
