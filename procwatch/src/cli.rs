@@ -3,10 +3,11 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, events::EventsArgs, install::InstallArgs,
-    keep::KeepArgs, layout::LayoutCommand, orphans::OrphansArgs, outlet::OutletCommand, place::PlaceArgs,
-    recover::RecoverArgs, replay::ReplayArgs, run::RunArgs, schema::SchemaArgs, stage::StageArgs,
-    status::StatusArgs, top::TopArgs, undo::UndoArgs, uninstall::UninstallArgs, watch::WatchArgs,
+    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, events::EventsArgs, history::HistoryArgs,
+    install::InstallArgs, keep::KeepArgs, layout::LayoutCommand, orphans::OrphansArgs, outlet::OutletCommand,
+    place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs, report::ReportArgs, run::RunArgs,
+    schema::SchemaArgs, stage::StageArgs, status::StatusArgs, top::TopArgs, undo::UndoArgs,
+    uninstall::UninstallArgs, watch::WatchArgs,
 };
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
@@ -92,6 +93,12 @@ pub enum Command {
     ///
     /// Exit code 0: done; 1: --diff found a difference; 2: it could not be done, or bad input.
     Replay(ReplayArgs),
+    /// Show what happened, from the agent's history; no agent needs to run
+    ///
+    /// Exit code 0: done; 1: rows of the database are damaged and were left out; 2: it could not be done, or bad input.
+    History(HistoryArgs),
+    /// Tell what happened in the last day, for people: alerts, placements, actions, losses, restarts
+    Report(ReportArgs),
     /// Print the JSON Schema of the lines that --json writes
     Schema(SchemaArgs),
     /// Make this binary a service of the machine: unit, configuration, group, man pages, completions

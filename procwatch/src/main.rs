@@ -39,6 +39,8 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
         Command::Outlet(command) => commands::outlet::run(&command),
         Command::Top(args) => commands::top::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Replay(args) => commands::replay::run(&args),
+        Command::History(args) => commands::history::run(&args),
+        Command::Report(args) => commands::report::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Schema(args) => {
             commands::schema::run(&args).map_err(AgentError::io("standard output"))?;
             Ok(ExitCode::SUCCESS)

@@ -44,6 +44,8 @@ pub struct Feed {
     tap: Tap,
     /// What the gate lets through; 0 when it is closed.
     kinds: u32,
+    /// What outputs want of it, besides clients.
+    for_outputs: u32,
     /// Kept only while somebody wants ancestors.
     table: Option<ProcessTable>,
     /// When the next change is seen to.
@@ -68,6 +70,7 @@ impl Feed {
             audience,
             tap: Tap::new(kernel, ring_bytes)?,
             kinds: 0,
+            for_outputs: 0,
             table: None,
             next_change: Instant::now(),
             has_more: false,
@@ -90,6 +93,15 @@ impl Feed {
     /// Size of the ring, bytes.
     pub const fn ring_bytes(&self) -> u32 {
         self.tap.ring_bytes()
+    }
+
+    /// From now on outputs are told these kinds.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn feed_outputs(&mut self, kinds: u32, kernel: &mut Kernel) -> Result<(), AgentError> {
+        self.for_outputs = kinds;
+        self.steer(kernel)
     }
 
     /// Returns when it is time for [`Self::look`]. Cancel safe. Without clients it never does.
@@ -132,13 +144,12 @@ impl Feed {
             return Ok(());
         }
         self.pull(report)?;
-        self.tell_of_losses(report);
-        Ok(())
+        self.tell_of_losses(report)
     }
 
-    /// Opens the gate for what all clients want together, or closes it.
+    /// Opens the gate for what all clients and outputs want together, or closes it.
     fn steer(&mut self, kernel: &mut Kernel) -> Result<(), AgentError> {
-        let mut kinds = self.audience.stream_kinds();
+        let mut kinds = self.audience.stream_kinds() | self.for_outputs;
         if kinds != 0 && self.audience.wants_lineage() {
             kinds |= LINEAGE_KINDS;
         }
@@ -220,6 +231,9 @@ impl Feed {
                     if let Some(table) = &mut self.table {
                         table.apply(&event);
                     }
+                    if self.for_outputs != 0 {
+                        report.tell_outputs(event)?;
+                    }
                 }
                 Err(error) => report.health(HealthTopic::Degraded, error.to_string())?,
             }
@@ -229,7 +243,7 @@ impl Feed {
         Ok(())
     }
 
-    fn tell_of_losses(&mut self, report: &Reporter) {
+    fn tell_of_losses(&mut self, report: &mut Reporter) -> Result<(), AgentError> {
         let mut missing: BTreeMap<u32, u64> = self.tap.missing();
         for lost in missing.values_mut() {
             let old = self.old_losses.min(*lost);
@@ -244,7 +258,11 @@ impl Feed {
             if let Some(line) = audience::line(&report.converter.at(now, Body::Loss(loss))) {
                 self.audience.tell_of_loss(&line);
             }
+            if self.for_outputs != 0 {
+                report.loss(Ring::Stream, Some(cpu), lost, self.tap.lost())?;
+            }
         }
+        Ok(())
     }
 
     fn discard(&mut self) {

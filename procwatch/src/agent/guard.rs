@@ -101,6 +101,7 @@ impl Guard {
     pub fn begin(&mut self) -> Result<(), AgentError> {
         self.recover()?;
         self.look_around()?;
+        self.feed_outputs()?;
         self.placer.begin_to_hold(&mut self.kernel)
     }
 
@@ -201,6 +202,12 @@ impl Guard {
             measures.cap_by_cgroup(key, threads, rules.book().rule(rule), report)?;
         }
         Ok(subjects)
+    }
+
+    /// The stream is opened for outputs that want it, and closed where none does.
+    pub(super) fn feed_outputs(&mut self) -> Result<(), AgentError> {
+        let kinds = self.report.outputs().map_or(0, |outputs| outputs.stream_kinds());
+        self.feed.feed_outputs(kinds, &mut self.kernel)
     }
 
     /// Another configuration holds.

@@ -76,6 +76,17 @@ pub enum AgentError {
     /// Installing or removing.
     #[error(transparent)]
     Install(#[from] crate::install::InstallError),
+    /// A file that records go to.
+    #[error("{what}: {source}")]
+    Output {
+        /// The file, escaped.
+        what: String,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
+    /// The history, or a file of its report.
+    #[error(transparent)]
+    History(#[from] crate::history::HistoryError),
     /// The command line.
     #[error("{0}")]
     Usage(String),

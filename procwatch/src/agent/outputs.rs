@@ -1,10 +1,13 @@
 //! Where records go besides standard output: opened as the configuration wants it, and again when it changes.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use super::{AgentError, ask::Asker, tally::Tally};
 use crate::{
-    config::{Config, SocketConfig, metrics::MetricsConfig, outlet::OutletConfig},
+    config::{Config, HistoryConfig, LogConfig, SocketConfig, metrics::MetricsConfig, outlet::OutletConfig},
+    files,
+    history::History,
+    log::Log,
     metrics::Metrics,
     outlets::Outlet,
     record::Record,
@@ -31,6 +34,10 @@ pub enum Wanted {
     Metrics(MetricsConfig),
     /// One who is told of alerts.
     Outlet(Box<OutletConfig>),
+    /// The event log.
+    Log(LogConfig),
+    /// The history.
+    History(HistoryConfig),
 }
 
 impl Wanted {
@@ -41,7 +48,10 @@ impl Wanted {
         let socket = config.socket.clone().map(Self::Socket);
         let metrics = config.metrics.clone().map(Self::Metrics);
         let outlets = config.outlets.iter().map(|rule| Self::Outlet(Box::new(rule.outlet.clone())));
-        journal.into_iter().chain(headline).chain(socket).chain(metrics).chain(outlets).collect()
+        let log = config.log.clone().map(Self::Log);
+        let history = config.history.clone().map(Self::History);
+        let one_each = [journal, headline, socket, metrics, log, history];
+        one_each.into_iter().flatten().chain(outlets).collect()
     }
 
     /// Whether it stands in for standard output, where nothing is written then.
@@ -56,7 +66,15 @@ impl Wanted {
         complaints: &Complaints,
         audience: &Arc<Audience>,
     ) -> Result<Box<dyn Listener>, AgentError> {
+        let failed = |path: &Path| {
+            let what = files::shown(path);
+            |source| AgentError::Output { what, source }
+        };
         Ok(match self {
+            Self::Log(log) => Box::new(Log::open(log, complaints).map_err(failed(&log.path))?),
+            Self::History(history) => {
+                Box::new(History::open(history, asker, complaints).map_err(failed(&history.path))?)
+            }
             Self::Journal => {
                 Box::new(Journal::open(complaints.clone()).map_err(AgentError::io("the journal"))?)
             }
@@ -127,6 +145,23 @@ impl Outputs {
             listener.on(&Arc::clone(&told));
         }
         Ok(())
+    }
+
+    /// Tells an event of the stream to those who want such.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn tell_event(&mut self, record: Record) -> Result<(), AgentError> {
+        let told = Told::new(record).map_err(AgentError::io("encoding a record"))?;
+        for (_, listener) in self.open.iter_mut().filter(|(_, listener)| listener.stream_kinds() != 0) {
+            listener.on(&told);
+        }
+        Ok(())
+    }
+
+    /// Kinds of the stream that any of them wants.
+    pub fn stream_kinds(&self) -> u32 {
+        self.open.iter().fold(0, |kinds, (_, listener)| kinds | listener.stream_kinds())
     }
 
     /// How they fare.

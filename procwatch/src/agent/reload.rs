@@ -84,6 +84,7 @@ impl Guard {
         for what in unavailable {
             self.report.health(HealthTopic::Unavailable, what)?;
         }
+        self.feed_outputs()?;
         self.note_config(config);
         let done = match moves {
             Ok(moves) => moves,

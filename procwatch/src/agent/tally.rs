@@ -22,7 +22,7 @@ pub(super) struct Tally {
 impl Tally {
     /// Takes note of a record.
     pub(super) fn note(&mut self, record: &Record) {
-        *self.told.entry(record.body.kind()).or_default() += 1;
+        *self.told.entry(record.body.kind().name()).or_default() += 1;
         if let Body::Loss(_) = record.body {
             self.last_loss = Some(BootTime(record.boot_ns));
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Accounts, Config, ConfigError, Layer, Location, PlaceRule, Problem, SystemAccounts,
+    Accounts, Config, ConfigError, Layer, Location, PlaceRule, Problem, Switch, SystemAccounts,
     layout::contradiction, outlet, threads,
 };
 
@@ -91,6 +91,8 @@ fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
     config.mode = layer.mode.unwrap_or(config.mode);
     config.backend = layer.backend.unwrap_or(config.backend);
     config.favordynmods = layer.favordynmods.unwrap_or(config.favordynmods);
+    config.log = layer.log.map_or(config.log.take(), Switch::on);
+    config.history = layer.history.map_or(config.history.take(), Switch::on);
     config.protect.add(layer.protect);
     if let Some(socket) = layer.socket {
         config.socket = socket.over(config.socket.take());

@@ -1,12 +1,15 @@
 //! What the agent is told to do: built-in defaults, then files, then the command line.
 
 mod error;
+mod history;
 mod ignore;
 mod layout;
 mod load;
+mod log;
 pub mod metrics;
 mod names;
 pub mod outlet;
+mod output;
 mod owner;
 mod place;
 mod protect;
@@ -19,8 +22,11 @@ pub mod threads;
 use std::{path::PathBuf, time::Duration};
 
 pub use error::{ConfigError, Location, Problem};
+pub use history::HistoryConfig;
 pub use ignore::Ignore;
 pub use load::{DEFAULT_FOLDER, default_files_exist, load, load_from};
+pub use log::{LogConfig, Sync};
+pub use output::Switch;
 pub use owner::{Accounts, Owner, SystemAccounts};
 pub use protect::Protect;
 pub use rules::Layer;
@@ -60,6 +66,10 @@ pub struct Config {
     pub outlets: Vec<outlet::OutletRule>,
     /// Where clients ask the agent; `None` when they cannot.
     pub socket: Option<SocketConfig>,
+    /// Records as lines in a file; none by default.
+    pub log: Option<LogConfig>,
+    /// What happened, in a database.
+    pub history: Option<HistoryConfig>,
     /// The files that were read, in their order; none when all is built in.
     pub files: Vec<PathBuf>,
 }
@@ -77,6 +87,8 @@ impl Default for Config {
             metrics: None,
             outlets: Vec::new(),
             socket: Some(SocketConfig::default()),
+            log: None,
+            history: Some(HistoryConfig::default()),
             files: Vec::new(),
         }
     }

@@ -5,9 +5,12 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::{
-    Accounts, BackendChoice, LayoutRule, PlaceRule, Protect, SocketLayer, ThreadRule,
+    Accounts, BackendChoice, HistoryConfig, LayoutRule, LogConfig, PlaceRule, Protect, SocketLayer, Switch,
+    ThreadRule,
     error::{Problem, quote},
+    history::read_history,
     layout::read_layouts,
+    log::read_log,
     metrics::{MetricsConfig, read_metrics},
     outlet::{OutletRule, read_outlets},
     place::read_places,
@@ -49,6 +52,10 @@ pub struct Layer {
     pub outlets: Vec<OutletRule>,
     /// Where clients ask.
     pub socket: Option<SocketLayer>,
+    /// The log.
+    pub log: Option<Switch<LogConfig>>,
+    /// The history.
+    pub history: Option<Switch<HistoryConfig>>,
 }
 
 impl Layer {
@@ -90,6 +97,8 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
             "socket",
             "metrics",
             "outlet",
+            "log",
+            "history",
         ],
     );
     Layer {
@@ -103,6 +112,8 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
         metrics: root.get("metrics").and_then(|value| read_metrics(reader, value)),
         outlets: root.get("outlet").map(|value| read_outlets(reader, value, accounts)).unwrap_or_default(),
         socket: root.get("socket").and_then(|value| read_socket(reader, value, accounts)),
+        log: root.get("log").and_then(|value| read_log(reader, value)),
+        history: root.get("history").and_then(|value| read_history(reader, value)),
     }
 }
 

@@ -104,7 +104,7 @@ impl Default for Counters {
 impl Counters {
     /// Takes note of a record.
     pub(super) fn count(&mut self, body: &Body) {
-        self.records.add(body.kind(), 1);
+        self.records.add(body.kind().name(), 1);
         match body {
             Body::Alert(alert) => self.alerts.add((alert.severity, alert.bound), 1),
             Body::Cleared(cleared) => self.cleared.add((cleared.severity, cleared.bound), 1),

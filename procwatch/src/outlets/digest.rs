@@ -67,7 +67,8 @@ impl Digest {
             uid: process.uid,
             user: process.user.clone(),
         });
-        let entry = Entry { kind: record.body.kind(), severity: severity(&record.body), process, count: 1 };
+        let entry =
+            Entry { kind: record.body.kind().name(), severity: severity(&record.body), process, count: 1 };
         self.records += 1;
         self.span(record.time);
         self.severity = self.severity.max(Some(entry.severity));

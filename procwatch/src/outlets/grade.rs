@@ -51,7 +51,7 @@ const fn of_occasion(occasion: Occasion) -> Severity {
 /// Whether an outlet that wants these is told of the record.
 pub(super) fn wants(wants: &Wants, record: &Record) -> bool {
     let is_about_one = |uid: u32| wants.uids.is_empty() || wants.uids.contains(&uid);
-    wants.kinds.contains(&record.body.kind())
+    wants.kinds.contains(&record.body.kind().name())
         && severity(&record.body) >= wants.severity
         && record.body.process().is_none_or(|process| is_about_one(process.uid))
 }

@@ -124,7 +124,7 @@ impl Message {
     /// Its kind, as in JSON.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Self::One(told) => told.record.body.kind(),
+            Self::One(told) => told.record.body.kind().name(),
             Self::Digest(_) => "digest",
         }
     }
@@ -200,7 +200,7 @@ impl Message {
 }
 
 fn of_record(record: &Record, host: &str) -> String {
-    let mut line = format!("{host} {}: ", record.body.kind());
+    let mut line = format!("{host} {}: ", record.body.kind().name());
     if let Some(process) = record.body.process() {
         // A string takes everything.
         let _ = write!(line, "{}({})", process.comm, process.pid);

@@ -79,7 +79,7 @@ impl<W: Write> Human<W> {
     }
 
     fn add(&mut self, body: &Body) {
-        self.line.add(format_args!("{:KIND_WIDTH$} ", body.kind()));
+        self.line.add(format_args!("{:KIND_WIDTH$} ", body.kind().name()));
         if let Some(process) = body.process() {
             add_process(process, &mut self.line);
         }
@@ -118,17 +118,17 @@ impl<W: Write> Sink for Human<W> {
     }
 }
 
+/// What is particular to a record, in one line without what it says of its process.
+pub(crate) fn detail_line(body: &Body, columns: usize) -> String {
+    let mut line = Line::new(columns, false);
+    detail::add(body, &mut UserNames::with_look_up(|_| None), &mut line);
+    String::from_utf8_lossy(line.as_bytes()).into_owned()
+}
+
 /// What is particular to an action, in one line: for those who tell of nothing else.
 pub(crate) fn action_line(act: &Act, columns: usize) -> String {
     let mut line = Line::new(columns, false);
     action::add_act(act, &mut line);
-    String::from_utf8_lossy(line.as_bytes()).into_owned()
-}
-
-/// What is particular to a record, in one line: for those who show the rest in their own way.
-pub(crate) fn detail_line(body: &Body, columns: usize) -> String {
-    let mut line = Line::new(columns, false);
-    detail::add(body, &mut UserNames::new(), &mut line);
     String::from_utf8_lossy(line.as_bytes()).into_owned()
 }
 

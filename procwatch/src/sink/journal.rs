@@ -147,7 +147,7 @@ impl Writer {
 fn entry(told: &Told, lines: &mut Human<io::Sink>) -> Entry {
     let body = &told.record.body;
     let mut entry = Entry::new(lines.message(&told.record), priority(body));
-    entry.field("PROCWATCH_KIND", body.kind().as_bytes());
+    entry.field("PROCWATCH_KIND", body.kind().name().as_bytes());
     if let Some(process) = body.process() {
         add_process(process, &mut entry);
     }

@@ -35,6 +35,12 @@ pub trait Listener {
     /// What it is called in `status` and metrics: `log`, `history`, …
     fn name(&self) -> &'static str;
 
+    /// Kinds of the kernel's stream that it wants to be told, as bits of [`procwatch_common::wire::Kind::bit`]; what
+    /// the agent tells by itself it is told anyhow.
+    fn stream_kinds(&self) -> u32 {
+        0
+    }
+
     /// Takes note of a record.
     fn on(&mut self, told: &Arc<Told>);
 

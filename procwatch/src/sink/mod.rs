@@ -6,6 +6,8 @@ pub mod human;
 pub mod journal;
 pub mod json;
 pub mod listener;
+pub(crate) mod queue;
+pub(crate) mod trouble;
 
 use std::io::{self, IsTerminal};
 

@@ -128,7 +128,7 @@ impl Wish {
     /// Whether a record that the agent tells by itself is wanted. Each has to be asked about, in its order.
     pub fn wants_record(&mut self, record: &Record) -> bool {
         let body = &record.body;
-        let kind = if let Body::Cleared(_) = body { "alert" } else { body.kind() };
+        let kind = if let Body::Cleared(_) = body { "alert" } else { body.kind().name() };
         if !self.own.contains(kind) {
             return false;
         }

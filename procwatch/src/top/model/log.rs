@@ -103,7 +103,7 @@ impl Log {
         let local = self.zone.to_datetime(record.time);
         Entry {
             time: local.strftime("%H:%M:%S").to_string(),
-            kind: record.body.kind(),
+            kind: record.body.kind().name(),
             severity: severity(&record.body),
             process: process.map(|it| ProcessKey { pid: it.pid, start: BootTime(it.start_ns) }),
             comm: process.map(|it| it.comm.to_string()).unwrap_or_default(),
