@@ -5,14 +5,21 @@
 
 pub(crate) mod account;
 mod cost;
+mod cpu;
+mod formats;
 pub(crate) mod idle;
 mod latency;
 mod page;
+mod peers;
 pub(crate) mod place;
 pub(crate) mod report;
+mod rings;
+mod scale;
 mod statistics;
 mod stream;
 pub(crate) mod verifier;
+mod watchers;
+mod work;
 
 use std::{
     env, fs,
@@ -75,12 +82,20 @@ pub(crate) struct Bench {
 enum Part {
     /// What everyone else pays
     Cost,
-    /// From the kernel's stamp to the alert
+    /// The same of real work
+    Work,
+    /// From the kernel's stamp to the alert, to the stop, and to a poller's sight
     Latency,
-    /// Throughput and loss
+    /// Throughput and loss, against what the generators did
     Stream,
+    /// The first loss for each size of the ring
+    Rings,
+    /// What an event costs the agent
+    Formats,
     /// What the agent takes when nothing happens
     Idle,
+    /// With many threads, many processes and many rules
+    Scale,
     /// How heavy the programs are for the verifier
     Verifier,
 }
@@ -89,9 +104,13 @@ impl Part {
     const fn title(self) -> &'static str {
         match self {
             Self::Cost => "Cost to others",
-            Self::Latency => "Latency of alerts",
+            Self::Work => "Real work",
+            Self::Latency => "Latency",
             Self::Stream => "Stream",
+            Self::Rings => "Rings",
+            Self::Formats => "Cost of an event",
             Self::Idle => "Idle",
+            Self::Scale => "Scale",
             Self::Verifier => "Verifier",
         }
     }
@@ -99,8 +118,12 @@ impl Part {
     fn measure(self, bench: &Bench) -> Result<Section> {
         match self {
             Self::Cost => cost::measure(bench),
+            Self::Work => work::measure(bench),
             Self::Latency => latency::measure(bench),
             Self::Stream => stream::measure(bench),
+            Self::Rings => rings::measure(bench),
+            Self::Formats => formats::measure(bench),
+            Self::Scale => scale::measure(bench),
             Self::Idle => idle::measure(bench),
             Self::Verifier => verifier::measure(bench),
         }
@@ -149,7 +172,8 @@ impl Options {
         }
         let mut words = Vec::new();
         words.extend(self.quick.then(|| "--quick".to_owned()));
-        let parts = self.parts.iter().filter_map(|part| Some(part.to_possible_value()?.get_name().to_owned()));
+        let parts =
+            self.parts.iter().filter_map(|part| Some(part.to_possible_value()?.get_name().to_owned()));
         words.extend(parts.flat_map(|part| ["--part".to_owned(), part]));
         words.extend(self.page.iter().flat_map(|page| ["--page".to_owned(), page.display().to_string()]));
         words

@@ -11,12 +11,14 @@ account of the programs (`kernel.bpf_stats_enabled`). A figure that could not be
 table are what ran; `procwatch-demo` is `cargo xtask` itself under that name, as a load.\n";
 
 /// What stands in place of the figures that virtual machines take.
-const NO_PLACEMENT: &str = "\n## Placement\n\nNot measured yet: `cargo xtask bench place` takes it in virtual machines.\n";
+const NO_PLACEMENT: &str =
+    "\n## Placement\n\nNot measured yet: `cargo xtask bench place` takes it in virtual machines.\n";
 
 /// The page: targets first, then all parts, then what the page of `bench place` says.
 pub(super) fn of(report: &Report, placement: Option<&str>) -> String {
-    let mut text = format!("# Figures\n\nMade by `{}` on {}.\n\n{READING}", report.command, report.machine);
-    text += &format!("\n## Targets\n\n{}", report.targets());
+    let (command, machine, targets) = (&report.command, &report.machine, report.targets());
+    let mut text =
+        format!("# Figures\n\nMade by `{command}` on {machine}.\n\n{READING}\n## Targets\n\n{targets}");
     text.extend(report.sections.iter().map(Section::markdown));
     text += &placement.map_or_else(|| NO_PLACEMENT.to_owned(), demoted);
     text
@@ -52,8 +54,14 @@ mod tests {
             sections: vec![section],
         };
         let page = of(&report, Some("# Placement\n\n## Sessions\nx\n"));
-        let places =
-            ["# Figures\n", "## Targets\n", "| memory: 9.00 MB |", "\n## Idle\n", "\n## Placement\n", "\n### Sessions\nx\n"];
+        let places = [
+            "# Figures\n",
+            "## Targets\n",
+            "| memory: 9.00 MB |",
+            "\n## Idle\n",
+            "\n## Placement\n",
+            "\n### Sessions\nx\n",
+        ];
         let found: Vec<_> = places.iter().map(|place| page.find(place)).collect();
         assert!(found.iter().all(Option::is_some) && found.is_sorted(), "{found:?}\n{page}");
         assert!(of(&report, None).ends_with(NO_PLACEMENT));

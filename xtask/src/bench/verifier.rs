@@ -84,11 +84,8 @@ impl Options {
     /// Looks at the programs on each kernel, renews the table if that is wanted, and compares with it.
     pub(super) fn run(&self, bench: &Bench) -> Result<Section> {
         let workspace = Workspace::locate()?;
-        let seen = if self.is_here() {
-            here(bench)?
-        } else {
-            in_guests(&workspace, &bench.agent, &self.kernel)?
-        };
+        let seen =
+            if self.is_here() { here(bench)? } else { in_guests(&workspace, &bench.agent, &self.kernel)? };
         if self.renew {
             renew(&workspace, &seen)?;
         }
@@ -170,7 +167,9 @@ fn compare(kernel: &str, now: &Instructions, stored: Option<&Instructions>) -> V
     let mut figures: Vec<Figure> =
         now.iter().map(|(name, count)| one(kernel, name, *count, stored)).collect();
     let gone = stored.into_iter().flat_map(BTreeMap::keys).filter(|name| !now.contains_key(*name));
-    figures.extend(gone.map(|name| Figure::missing(format!("{kernel} {name}"), "in the table, not loaded here")));
+    figures.extend(
+        gone.map(|name| Figure::missing(format!("{kernel} {name}"), "in the table, not loaded here")),
+    );
     figures
 }
 
