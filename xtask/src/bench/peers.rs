@@ -53,6 +53,9 @@ tracepoint:sched:sched_process_exit {
 }
 "#;
 
+/// The kernel's account has its own price: what it charges for these is paid for looking at the clock.
+const NOTHING: &str = "tracepoint:task:task_newtask { } tracepoint:sched:sched_process_exec { } tracepoint:sched:sched_process_exit { }";
+
 /// One of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
@@ -78,7 +81,7 @@ enum Source {
 }
 
 /// All of them.
-pub(super) const PEERS: [Peer; 6] = [
+pub(super) const PEERS: [Peer; 7] = [
     Peer {
         name: "forkstat",
         program: "forkstat",
@@ -113,6 +116,14 @@ pub(super) const PEERS: [Peer; 6] = [
     },
     psutil("psutil, 1 s", &["1", load::NAME, "80"]),
     psutil("psutil, 0.1 s", &["0.1", load::NAME, "80"]),
+    Peer {
+        name: "programs that do nothing",
+        program: "bpftrace",
+        arguments: &["-e", NOTHING],
+        shown: "bpftrace -e 'tracepoint:task:task_newtask { } …'   # what the kernel's account charges for nothing",
+        from: Source::Package("bpftrace"),
+        programs: 3,
+    },
 ];
 
 const fn psutil(name: &'static str, arguments: &'static [&'static str]) -> Peer {
