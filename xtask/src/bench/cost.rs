@@ -34,10 +34,24 @@ struct Targets {
     percent: f64,
     /// The same in a process whose growth is followed, and whose creators are counted by their stacks.
     crowded_percent: f64,
+    /// Why a thread takes longer, and what was tried.
+    why: &'static str,
 }
 
-const TARGETS_OF_RUN: Targets = Targets { thread_ns: 150.0, percent: 1.0, crowded_percent: 5.0 };
-const TARGETS_OF_WATCH: Targets = Targets { thread_ns: 600.0, percent: 5.0, crowded_percent: 5.0 };
+const TARGETS_OF_RUN: Targets = Targets {
+    thread_ns: 150.0,
+    percent: 1.0,
+    crowded_percent: 5.0,
+    why: "most of it is the account's own price: two programs that do nothing are charged two thirds of it for looking at \
+        the clock (see there); what is left is a map's value, four fields of the task and two comparisons",
+};
+const TARGETS_OF_WATCH: Targets = Targets {
+    thread_ns: 600.0,
+    percent: 5.0,
+    crowded_percent: 5.0,
+    why: "two records of 16 fields each; the account's own price is in it, as above. bpftrace takes twenty times as much for \
+        fewer fields",
+};
 
 /// One watcher and one operation.
 type Key = (usize, &'static str);
@@ -96,7 +110,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Section> {
 /// All operations with every watcher, by turns, and each round begins with another one.
 fn by_the_clock(bench: &Bench, watchers: &[Watcher]) -> Result<Clocked> {
     let mut clocked = Clocked::default();
-    for round in 0..bench.pick(2, 10) {
+    for round in 0..bench.pick(1, 10) {
         for turn in 0..watchers.len() {
             let index = (round + turn) % watchers.len();
             if clocked.failed.contains_key(&index) {
@@ -118,7 +132,7 @@ fn a_turn(bench: &Bench, index: usize, watcher: &Watcher, clocked: &mut Clocked)
     let watching = watcher.start(bench)?;
     let spent = || watching.proc().map_or(Ok(0.0), |proc| cpu::spent_ns(&proc));
     for (operation, count) in OPERATIONS {
-        let count = bench.pick(count / 5, count);
+        let count = bench.pick(count / 10, count);
         let before = spent()?;
         let ns = time(operation, count)?;
         let observer = spent()? - before;
@@ -167,9 +181,9 @@ fn by_account(bench: &Bench, watcher: &Watcher) -> Result<BTreeMap<&'static str,
     let watching = watcher.start(bench)?;
     let proc = watching.proc().context("nobody has no programs")?;
     let mut charges: BTreeMap<&'static str, Charge> = BTreeMap::new();
-    for _ in 0..bench.pick(2, 7) {
+    for _ in 0..bench.pick(1, 7) {
         for (operation, count) in OPERATIONS {
-            let count = bench.pick(count / 5, count);
+            let count = bench.pick(count / 10, count);
             let before = total(&account::programs(&proc)?);
             time(operation, count)?;
             let after = total(&account::programs(&proc)?);
@@ -225,7 +239,11 @@ fn shares(watcher: &Watcher, charges: &BTreeMap<&'static str, Charge>, clocked: 
 impl Targets {
     /// The figure of an operation in ns, with its target where it has one.
     fn hold(&self, operation: Operation, figure: Figure) -> Figure {
-        if operation == Operation::Thread { figure.at_most(self.thread_ns) } else { figure }
+        if operation == Operation::Thread {
+            figure.at_most(self.thread_ns).when_missed(self.why)
+        } else {
+            figure
+        }
     }
 
     const fn percent(&self, operation: Operation) -> f64 {

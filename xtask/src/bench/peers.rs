@@ -213,8 +213,8 @@ impl Peer {
 
 /// The line that says why, of what a peer wrote before it ended.
 fn reason(text: &str) -> String {
-    const TELLING: [&str; 4] = ["headers", "ERROR", "rror:", "Exception"];
-    let telling = text.lines().find(|line| TELLING.iter().any(|word| line.contains(word)));
+    const TELLING: [&str; 5] = ["headers", "/lib/modules", "ERROR", "rror:", "Exception"];
+    let telling = TELLING.iter().find_map(|word| text.lines().find(|line| line.contains(word)));
     let line = telling.unwrap_or_else(|| exec::gist(text)).trim();
     // Other programs' text goes into a table.
     line.chars().filter(|char| !char.is_control() && *char != '|').take(160).collect()

@@ -35,6 +35,10 @@ pub(super) fn commands() -> Vec<String> {
     commands
 }
 
+fn rules(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "rule" } else { "rules" })
+}
+
 /// Rules that are all looked at for every exec, because none but the last fits.
 fn config(rules: usize) -> String {
     let mut text = String::new();
@@ -53,10 +57,10 @@ pub(super) fn figures(bench: &Bench) -> Result<Vec<Figure>> {
         fs::write(&file, config(count)).context("cannot write the configuration")?;
         let (ns, us) = under(bench, &file)?;
         for (series, ((operation, _), sample)) in account.iter_mut().zip(OPERATIONS.iter().zip(ns)) {
-            let name = format!("{count} rules: {}, in the programs", operation.name());
+            let name = format!("{}: {}, in the programs", rules(count), operation.name());
             series.push((name, "ns", sample));
         }
-        agent_us.push((format!("{count} rules: CPU of the agent for an exec"), "µs", us));
+        agent_us.push((format!("{}: CPU of the agent for an exec", rules(count)), "µs", us));
     }
     let mut figures: Vec<Figure> = account.into_iter().flat_map(drawn).collect();
     figures.extend(drawn(agent_us));
@@ -91,14 +95,15 @@ fn under(bench: &Bench, config: &Path) -> Result<(Vec<Vec<f64>>, Vec<f64>)> {
 
 /// What procwatch says of too many.
 fn refused(bench: &Bench, config: &Path) -> Result<Figure> {
-    let name = format!("{TOO_MANY} rules");
+    let name = rules(TOO_MANY);
     let output =
         bench.procwatch(&["check", "--config"])?.arg(config).output().context("cannot start procwatch")?;
     let text =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    let line = text.lines().find(|line| line.contains("threads")).unwrap_or_else(|| exec::gist(&text));
-    let said = line.replace(&config.display().to_string(), "rules.toml");
-    Ok(Figure::missing(name, format!("refused: {}", said.trim())))
+    let file = config.display().to_string();
+    let said = text.lines().find(|line| line.contains(&file)).map(|line| line.replace(&file, "rules.toml"));
+    let said = said.unwrap_or_else(|| exec::gist(&text).to_owned());
+    Ok(Figure::missing(name, format!("procwatch check: {}", said.trim())))
 }
 
 #[cfg(test)]
