@@ -83,7 +83,7 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let other = load::requested().or_else(bench::place::guest::requested);
+    let other = load::requested().or_else(bench::place::guest::requested).or_else(bench::verifier::requested);
     let result = other.unwrap_or_else(|| dispatch(&Cli::parse().task));
     match result {
         Ok(()) => ExitCode::SUCCESS,

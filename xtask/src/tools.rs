@@ -83,6 +83,11 @@ pub(crate) fn stressor() -> Result<()> {
     }
 }
 
+/// Finds `program` or installs the package that it is in.
+pub(crate) fn package(program: &str, package: &'static str, why: &str) -> Result<()> {
+    if is_on_path(program) { Ok(()) } else { install(Apt::probe(), &[package], why) }
+}
+
 /// The packages of those `programs` that are not there.
 fn missing_packages(
     programs: &[(&str, &[&'static str])],
@@ -93,7 +98,7 @@ fn missing_packages(
 }
 
 /// Whether a program of this name can be started.
-fn is_on_path(program: &str) -> bool {
+pub(crate) fn is_on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
