@@ -282,6 +282,10 @@ pub enum HealthTopic {
     Unavailable,
     /// Something went wrong that the agent survives.
     Degraded,
+    /// The configuration was read again and holds.
+    Reloaded,
+    /// The configuration was read again and is bad: the one before holds on.
+    Refused,
     /// The agent ends and has detached everything.
     Stopped,
 }

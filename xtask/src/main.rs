@@ -21,6 +21,7 @@ mod packages;
 mod report;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod toolchain;
 mod tools;
@@ -68,6 +69,8 @@ enum Task {
     Demo(demo::Options),
     /// Measure what procwatch costs, how fast it is and what it loses
     Bench(bench::Options),
+    /// Keep the agent under stress for half an hour: its memory must stay flat, and losses must be told
+    Soak(soak::Options),
     /// Run every test that can run on this machine
     Test(test::Options),
     /// Run the tests that need a machine of their own, in virtual ones with stock kernels
@@ -98,6 +101,7 @@ fn dispatch(task: &Task) -> anyhow::Result<()> {
         Task::Watch { arguments } => match run::run(&workspace, "watch", arguments)? {},
         Task::Demo(options) => demo::run(&workspace, options),
         Task::Bench(options) => bench::run(&workspace, options),
+        Task::Soak(options) => soak::run(&workspace, options),
         Task::Test(options) => test::run(&workspace, options),
         Task::Vm(options) => vm::run(&workspace, options),
         Task::Lint => lint::run(&workspace),

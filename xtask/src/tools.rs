@@ -72,6 +72,16 @@ pub(crate) fn test_programs() -> Result<()> {
     install(Apt::probe(), &packages, "the tests compile and start small programs")
 }
 
+/// Finds or installs what a soak stresses the machine with.
+pub(crate) fn stressor() -> Result<()> {
+    let packages = missing_packages(&[("stress-ng", &["stress-ng"])], is_on_path);
+    if packages.is_empty() {
+        Ok(())
+    } else {
+        install(Apt::probe(), &packages, "a soak forks and execs with it")
+    }
+}
+
 /// The packages of those `programs` that are not there.
 fn missing_packages(
     programs: &[(&str, &[&'static str])],

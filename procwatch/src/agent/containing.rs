@@ -75,6 +75,11 @@ impl Container {
         }
     }
 
+    /// From now on this one knows who is never contained.
+    pub fn change(&mut self, warden: Warden) {
+        self.warden = warden;
+    }
+
     /// A process as it is now; `None` when it has ended.
     pub fn process(&self, key: ProcessKey, report: &mut Reporter) -> Option<Process> {
         let target = Target::of_key(key)?;

@@ -7,6 +7,7 @@ use super::{
     containing::Container,
     inbox::{Inbox, Note},
     measures::{Measures, Wake},
+    orders::Orders,
     output::Reader,
     placing::{Hands, Placer},
     report::Reporter,
@@ -17,21 +18,27 @@ use crate::{
     cgroup::Mount,
     config::Config,
     detect::{Decision, Detector, threads::Threads},
-    event::{Body, Event},
+    event::{Body, Event, Subject},
     execute::contain::Warden,
     kernel::{Kernel, RingReader},
     record::{Body as RecordBody, HealthTopic, Mode, Ring},
+    status::ConfigStatus,
     table::ProcessTable,
 };
 
 /// The running agent.
 pub struct Guard {
-    kernel: Kernel,
+    pub(super) kernel: Kernel,
     urgent: RingReader,
-    rules: RuleChooser,
-    measures: Measures,
-    placer: Placer,
-    report: Reporter,
+    pub(super) rules: RuleChooser,
+    pub(super) measures: Measures,
+    pub(super) placer: Placer,
+    pub(super) report: Reporter,
+    pub(super) mount: Mount,
+    pub(super) orders: Orders,
+    /// What holds now.
+    pub(super) config: Config,
+    pub(super) config_status: ConfigStatus,
     /// What was known when the agent looked around last.
     table: ProcessTable,
     /// Missing urgent records that were answered by a look around.
@@ -45,19 +52,34 @@ impl Guard {
     /// When the kernel refuses something.
     pub fn arm(
         mut kernel: Kernel,
-        config: &Config,
-        mount: &Mount,
+        (orders, config): (Orders, Config),
+        mount: Mount,
         placer: Placer,
         report: Reporter,
     ) -> Result<Self, AgentError> {
         let urgent = kernel.urgent()?;
-        placer.arm(&mut kernel, mount)?;
-        let warden = Warden::new(mount, config.protect.clone());
-        let rules = RuleChooser::new(config, warden.clone());
+        placer.arm(&mut kernel, &mount)?;
+        let warden = Warden::new(&mount, config.protect.clone());
+        let rules = RuleChooser::new(&config, warden.clone());
         rules.arm(&mut kernel, config.mode == Mode::Enforce)?;
         kernel.steer(|control| control.stacks = 1)?;
-        let measures = Measures::new(config, Container::new(warden));
-        Ok(Self { kernel, urgent, rules, measures, placer, report, table: ProcessTable::new(), lost: 0 })
+        let measures = Measures::new(&config, Container::new(warden));
+        let config_status = ConfigStatus::of(&config);
+        let table = ProcessTable::new();
+        Ok(Self {
+            kernel,
+            urgent,
+            rules,
+            measures,
+            placer,
+            report,
+            mount,
+            orders,
+            config,
+            config_status,
+            table,
+            lost: 0,
+        })
     }
 
     /// Where it reports to.
@@ -129,7 +151,8 @@ impl Guard {
     fn note(&mut self, note: Note) -> Result<(), AgentError> {
         match note {
             Note::Complaint(what) => self.report.health(HealthTopic::Degraded, what),
-            Note::Reload | Note::Ask(_) => Ok(()),
+            Note::Reload => self.reload(),
+            Note::Ask(_) => Ok(()),
         }
     }
 
@@ -140,15 +163,11 @@ impl Guard {
     }
 
     /// The picture of what runs: alerts for those above a level already, placement of those outside.
-    fn look_around(&mut self) -> Result<(), AgentError> {
-        let picture = self.kernel.picture()?;
-        let subjects: Vec<_> = picture.into_iter().map(|process| process.subject).collect();
+    pub(super) fn look_around(&mut self) -> Result<(), AgentError> {
+        let subjects = self.choose_rules()?;
         self.table = ProcessTable::new();
         self.table.add_picture(&subjects);
         let Self { kernel, rules, measures, report, .. } = self;
-        for (key, threads, rule) in rules.on_picture(&subjects, kernel, report)? {
-            measures.cap_by_cgroup(key, threads, rules.book().rule(rule), report)?;
-        }
         for subject in &subjects {
             if let Some(alert) = rules.at_start(subject, kernel, report)? {
                 report.alert(&alert, rules.book(), None)?;
@@ -156,6 +175,23 @@ impl Guard {
             }
         }
         self.look_for_strays()
+    }
+
+    /// Every live process gets its rule. Returns them all.
+    pub(super) fn choose_rules(&mut self) -> Result<Vec<Subject>, AgentError> {
+        let picture = self.kernel.picture()?;
+        let subjects: Vec<_> = picture.into_iter().map(|process| process.subject).collect();
+        let Self { kernel, rules, measures, report, .. } = self;
+        for (key, threads, rule) in rules.on_picture(&subjects, kernel, report)? {
+            measures.cap_by_cgroup(key, threads, rules.book().rule(rule), report)?;
+        }
+        Ok(subjects)
+    }
+
+    /// Another configuration holds.
+    pub(super) fn note_config(&mut self, config: Config) {
+        self.config_status = ConfigStatus::of(&config);
+        self.config = config;
     }
 
     /// Those that are outside already.
@@ -166,7 +202,7 @@ impl Guard {
         self.handle(later)
     }
 
-    fn drain(&mut self) -> Result<(), AgentError> {
+    pub(super) fn drain(&mut self) -> Result<(), AgentError> {
         while let Some(taken) = self.urgent.take() {
             match taken.event {
                 Ok(event) => self.handle(vec![event])?,

@@ -18,7 +18,7 @@ use crate::{
         ladder::{Alarm, Due, Ladder, Way},
     },
     event::{Body, Event, LevelChange, ProcessKey, Subject, Way as Bound},
-    execute::contain::{Done, Order, Undone, target::Target},
+    execute::contain::{Done, Order, Undone, Warden, target::Target},
     kernel::Kernel,
     record::{Act, ActResult, Body as RecordBody, Diagnosed, HealthTopic, Mode, Occasion, Process, Severity},
     rulebook::RuleBook,
@@ -56,6 +56,14 @@ impl Measures {
             mode: config.mode,
             overflows: 0,
         }
+    }
+
+    /// Another configuration holds: steps that were still to come will not be done. What was done stays until it is taken
+    /// back, by hand or at the agent's end.
+    pub fn change(&mut self, config: &Config, warden: Warden) {
+        self.ladder = Ladder::new();
+        self.mode = config.mode;
+        self.container.change(warden);
     }
 
     /// An alert begins: what its rule wants done at once is done.

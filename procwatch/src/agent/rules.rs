@@ -8,7 +8,7 @@ use crate::{
     event::{Event, Exec, ProcessKey, Subject},
     execute::contain::{Warden, target::Target},
     inspect,
-    kernel::Kernel,
+    kernel::{Kernel, carry::Told},
     rulebook::RuleBook,
     text::Text,
 };
@@ -46,9 +46,28 @@ impl RuleChooser {
     pub fn arm(&self, kernel: &mut Kernel, enforce: bool) -> Result<(), AgentError> {
         self.check_caps(kernel)?;
         // The processes get their rules with the first picture: what was told before stands until then.
+        let told = self.replace(kernel)?;
+        self.resume(kernel, told, enforce)
+    }
+
+    /// Tells the kernel programs these rules in place of others. They pause until [`Self::resume`], so that every process
+    /// can be given its rule of now.
+    ///
+    /// # Errors
+    /// When the kernel refuses a write.
+    pub fn replace(&self, kernel: &mut Kernel) -> Result<Told, AgentError> {
+        kernel.pause_rules()?;
         let told = kernel.threads().replace_rules(&self.book.cells())?;
-        kernel.threads().carry_over(told)?;
         kernel.tell_programs(&self.book.wanted_programs())?;
+        Ok(told)
+    }
+
+    /// From here on these rules are in force.
+    ///
+    /// # Errors
+    /// When the kernel refuses a write.
+    pub fn resume(&self, kernel: &mut Kernel, told: Told, enforce: bool) -> Result<(), AgentError> {
+        kernel.threads().carry_over(told)?;
         let (floor, others) = (self.book.floor(), self.book.has_others());
         Ok(kernel.steer(|control| {
             control.floor = floor.unwrap_or(u32::MAX);
@@ -58,7 +77,11 @@ impl RuleChooser {
         })?)
     }
 
-    fn check_caps(&self, kernel: &Kernel) -> Result<(), AgentError> {
+    /// Refuses rules that demand what this kernel cannot.
+    ///
+    /// # Errors
+    /// When a rule demands that threads can be refused, and they cannot.
+    pub fn check_caps(&self, kernel: &Kernel) -> Result<(), AgentError> {
         let mut demanding = self.book.with_caps().filter(|rule| rule.on_missing == OnMissing::Refuse);
         match demanding.next() {
             Some(rule) if !kernel.can_cap() => Err(AgentError::Usage(format!(

@@ -9,16 +9,15 @@ use crate::{
         AgentError,
         guard::Guard,
         inbox::Inbox,
+        orders::{Orders, describe, hasten_moves},
         outputs::{Outputs, Wanted},
-        placing::{Placer, wants_hold},
+        placing::{Placer, backend, wants_hold},
         priority::Priority,
         report::Reporter,
         require_root,
         shutdown::Shutdown,
     },
-    cgroup::{FavorError, Mount},
-    config::{self, Config, PlaceRule},
-    execute::{Backend, PrepareError, backend_for, cgroupfs::CgroupFs},
+    cgroup::Mount,
     kernel::{Kernel, Setup},
     lock::{AGENT_LOCK, AgentLock},
     record::{HealthTopic, Mode},
@@ -73,10 +72,8 @@ impl From<ModeArg> for Mode {
 /// When it cannot start; nothing is changed then. Or when the kernel side or the output fails.
 pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let begun = Instant::now();
-    let mut config = config::load(args.config.as_deref())?;
-    if let Some(mode) = args.mode {
-        config.mode = mode.into();
-    }
+    let orders = Orders { file: args.config.clone(), mode: args.mode.map(Into::into) };
+    let config = orders.read()?;
     require_root("run")?;
     let mount = Mount::find()?;
     let _lock = AgentLock::take(AGENT_LOCK.as_ref())?;
@@ -97,7 +94,8 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let placer = Placer::new(&config, &mount, |rule| backend(&config, rule, &mount))?;
     unavailable.extend(placer.absent());
     let moves = hasten_moves(&config, &mount);
-    let mut guard = Guard::arm(kernel, &config, &mount, placer, report)?;
+    let described = describe(&config);
+    let mut guard = Guard::arm(kernel, (orders, config), mount, placer, report)?;
     for what in unavailable {
         guard.report().health(HealthTopic::Unavailable, what)?;
     }
@@ -109,43 +107,11 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let armed = format!(
         "armed in {} ms: {}{}; priority {}",
         begun.elapsed().as_millis(),
-        describe(&config),
+        described,
         moves.unwrap_or_default(),
         priority.name()
     );
     guard.report().health(HealthTopic::Armed, armed)?;
     guard.run(&mut shutdown, &mut inbox).await?;
     guard.stop().await
-}
-
-/// Sets the mount option that makes moves fast, where the configuration wants it. What was done, in words.
-fn hasten_moves(config: &Config, mount: &Mount) -> Result<String, FavorError> {
-    match (config.favordynmods, mount.favordynmods, config.mode) {
-        (false, ..) => Ok(String::new()),
-        (true, true, _) => Ok("; favordynmods is set".to_owned()),
-        (true, false, Mode::Observe) => Ok("; favordynmods is not set in mode observe".to_owned()),
-        (true, false, Mode::Enforce) => {
-            mount.favor_dynamic_moves()?;
-            Ok(format!("; favordynmods was set on {} and stays until the next boot", mount.shown()))
-        }
-    }
-}
-
-/// The way of moving that the configuration names. In observe mode that which touches nothing to know where a slice is.
-fn backend(config: &Config, rule: &PlaceRule, mount: &Mount) -> Result<Box<dyn Backend>, PrepareError> {
-    match config.mode {
-        Mode::Observe => Ok(Box::new(CgroupFs::new(mount))),
-        Mode::Enforce => backend_for(config.backend, &rule.slice, mount),
-    }
-}
-
-fn describe(config: &Config) -> String {
-    let levels: Vec<String> = config.default_levels().iter().map(ToString::to_string).collect();
-    let mode = match config.mode {
-        Mode::Observe => "observe",
-        Mode::Enforce => "enforce",
-    };
-    let rules: Vec<&str> = config.place.iter().map(|rule| rule.described.as_str()).collect();
-    let place = if rules.is_empty() { "none".to_owned() } else { rules.join(", ") };
-    format!("thread levels {}; placement {place}; mode {mode}", levels.join(" "))
 }

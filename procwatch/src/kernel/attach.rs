@@ -46,6 +46,18 @@ pub(super) fn attach_all(
              exit of the process"
         )),
     }
+    let security = attach_security(ebpf, btf, setup, unavailable)?;
+    Ok(Attached { hold: security.hold, cap: security.cap, ..attached })
+}
+
+/// Attaches the security hooks that are wanted. What cannot be had is put into `unavailable`.
+pub(super) fn attach_security(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    setup: Setup,
+    unavailable: &mut Vec<String>,
+) -> Result<Attached, KernelError> {
+    let mut attached = Attached::default();
     if setup.hold {
         match security_hook(ebpf, btf, "bprm_creds_for_exec")? {
             Ok(()) => attached.hold = true,

@@ -11,7 +11,7 @@ use procwatch_common::{policy::Control, stats::Stats, wire::COMM_LEN};
 
 use super::{
     KernelError,
-    attach::{attach_all, program},
+    attach::{attach_all, attach_security, program},
     btf::KernelTypes,
     fields,
     picture::{self, Pictured},
@@ -49,6 +49,8 @@ pub struct Kernel {
     can_hold: bool,
     threads: ThreadMaps,
     can_cap: bool,
+    /// What was asked for, whether it could be had or not.
+    setup: Setup,
     program_uids: HashMap<MapData, u32, u8>,
     program_comms: HashMap<MapData, [u8; COMM_LEN], u8>,
     unavailable: Vec<String>,
@@ -117,6 +119,7 @@ impl Kernel {
             can_hold: attached.hold,
             threads: ThreadMaps::take(&mut ebpf)?,
             can_cap: attached.cap,
+            setup,
             program_uids: typed(&mut ebpf, "PROGRAM_UIDS")?,
             program_comms: typed(&mut ebpf, "PROGRAM_COMMS")?,
             ebpf,
@@ -124,6 +127,24 @@ impl Kernel {
         };
         kernel.write_control()?;
         Ok(kernel)
+    }
+
+    /// Attaches what another configuration wants besides. What is refused is added to what is unavailable.
+    ///
+    /// # Errors
+    /// When the kernel's types cannot be read, or the object lacks a program.
+    pub fn extend(&mut self, hold: bool, cap: bool) -> Result<(), KernelError> {
+        let more = Setup { hold: hold && !self.setup.hold, cap: cap && !self.setup.cap, ..self.setup };
+        if !more.hold && !more.cap {
+            return Ok(());
+        }
+        let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
+        let attached = attach_security(&mut self.ebpf, &btf, more, &mut self.unavailable)?;
+        drop(btf);
+        give_back_memory();
+        (self.can_hold, self.can_cap) = (self.can_hold | attached.hold, self.can_cap | attached.cap);
+        (self.setup.hold, self.setup.cap) = (self.setup.hold | hold, self.setup.cap | cap);
+        Ok(())
     }
 
     /// What this kernel cannot give, each with the reason and what it costs.

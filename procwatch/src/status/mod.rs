@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::Config,
     record::{Mode, Placement, Record, Ring},
     text::{Comm, Text},
 };
@@ -88,6 +89,14 @@ pub struct ConfigStatus {
     pub loaded: Timestamp,
     /// Why the last reload was refused; null when it was not.
     pub refused: Option<String>,
+}
+
+impl ConfigStatus {
+    /// Of a configuration that was read just now and holds.
+    pub fn of(config: &Config) -> Self {
+        let files = config.files.iter().map(|file| Text::new(file.as_os_str().as_encoded_bytes())).collect();
+        Self { files, loaded: Timestamp::now(), refused: None }
+    }
 }
 
 /// A rule about threads.

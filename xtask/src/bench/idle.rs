@@ -121,7 +121,7 @@ fn switches(proc: &Path) -> Result<u64> {
 }
 
 /// CPU time so far, of all threads of a process.
-pub(super) fn cpu_seconds(proc: &Path) -> Result<f64> {
+pub(crate) fn cpu_seconds(proc: &Path) -> Result<f64> {
     let per_second = sysconf(SysconfVar::CLK_TCK)?.context("the kernel's clock has no rate")?;
     Ok(ticks(&read(&proc.join("stat"))?)? as f64 / per_second as f64)
 }
@@ -138,7 +138,7 @@ fn ticks(stat: &str) -> Result<u64> {
 }
 
 /// A number of /proc/PID/status.
-fn field(status: &str, name: &str) -> Result<u64> {
+pub(crate) fn field(status: &str, name: &str) -> Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     number.with_context(|| format!("status has no {name}"))

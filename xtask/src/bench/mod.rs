@@ -5,10 +5,10 @@
 
 pub(crate) mod account;
 mod cost;
-mod idle;
+pub(crate) mod idle;
 mod latency;
 pub(crate) mod place;
-mod report;
+pub(crate) mod report;
 mod statistics;
 mod stream;
 
@@ -111,7 +111,7 @@ fn measure(agent: &Path, quick: bool) -> Result<()> {
         command: format!("cargo xtask bench{}", if quick { " --quick" } else { "" }),
         sections,
     };
-    report.save(&folder)?;
+    report.save(&folder, "bench")?;
     caller::hand_over(&folder)?;
     io::stdout().write_all(report.table().as_bytes())?;
     eprintln!("bench: written to {}/bench.{{json,md}}", folder.display());
@@ -119,7 +119,7 @@ fn measure(agent: &Path, quick: bool) -> Result<()> {
 }
 
 /// Where it was measured.
-fn machine() -> Result<String> {
+pub(crate) fn machine() -> Result<String> {
     let kernel = read(Path::new("/proc/sys/kernel/osrelease"))?;
     let cpus = thread::available_parallelism()?;
     let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -147,12 +147,12 @@ impl Report {
         text
     }
 
-    /// Writes `bench.json` and `bench.md` into `folder`.
-    pub(crate) fn save(&self, folder: &Path) -> Result<()> {
+    /// Writes `NAME.json` and `NAME.md` into `folder`.
+    pub(crate) fn save(&self, folder: &Path, name: &str) -> Result<()> {
         let json = serde_json::to_string_pretty(self)?;
         fs::create_dir_all(folder)
-            .and_then(|()| fs::write(folder.join("bench.json"), json))
-            .and_then(|()| fs::write(folder.join("bench.md"), self.markdown()))
+            .and_then(|()| fs::write(folder.join(format!("{name}.json")), json))
+            .and_then(|()| fs::write(folder.join(format!("{name}.md")), self.markdown()))
             .with_context(|| format!("cannot write the figures to {}", folder.display()))
     }
 }

@@ -14,9 +14,9 @@ use crate::{
         Mount, ResolveError, ResolvedCgroup, SliceRef,
         resolve::{resolve, systemd_runs},
     },
-    config::{Config, Owner, PlaceRule},
+    config::{BackendChoice, Config, Owner, PlaceRule},
     detect::place::Placement,
-    execute::{Backend, Home, PrepareError},
+    execute::{Backend, Home, PrepareError, backend_for, cgroupfs::CgroupFs},
     kernel::Kernel,
     record::Mode,
 };
@@ -33,24 +33,11 @@ impl Placer {
     ) -> Result<Self, AgentError> {
         let mut rules = Vec::with_capacity(config.place.len());
         for written in &config.place {
-            let named = |source| AgentError::Slice {
-                context: format!("{}: {}", written.location, written.described),
-                source,
-            };
-            let mut backend = backend(written).map_err(named)?;
-            let home = match backend.prepare(&written.slice) {
-                Err(error) if config.mode == Mode::Observe && may_come(&written.slice, &error) => {
-                    Home::absent(&written.slice)
-                }
-                home => home.map_err(named)?,
-            };
-            rules.push(Rule { written: written.clone(), home, from: sources(mount, written), backend });
+            rules.push(ready(config, mount, written, &mut backend)?);
         }
-        let paths = || rules.iter().flat_map(|rule| rule.written.from.iter().chain([&rule.written.slice]));
-        let watch = (!rules.is_empty()).then(|| Watch::new(mount, paths().map(SliceRef::path)));
         Ok(Self {
-            mode: config.mode,
-            watch: watch.transpose().map_err(AgentError::io("watching the cgroups of rules"))?,
+            settings: Settings::of(config),
+            watch: watch(mount, &config.place)?,
             rules,
             placement: Placement::new(),
             mount: mount.clone(),
@@ -62,16 +49,7 @@ impl Placer {
 
     /// Cgroups of rules that are not there now, each with its rule: they are watched for.
     pub fn absent(&self) -> Vec<String> {
-        let absent = self.rules.iter().flat_map(|rule| {
-            let written = &rule.written;
-            let named =
-                [("slice", &written.slice)].into_iter().chain(written.from.iter().map(|it| ("from", it)));
-            let gone = named.filter(|(_, slice)| resolve(&self.mount, slice).is_err());
-            gone.map(|(key, slice)| {
-                format!("{}: {key} {slice} is not there yet; it is watched for", written.described)
-            })
-        });
-        absent.collect()
+        absent(&self.mount, self.rules.iter().map(|rule| &rule.written))
     }
 
     /// Looks the rules' cgroups up again and tells the programs of those that are others now. Returns whether any is.
@@ -103,9 +81,13 @@ impl Placer {
     /// # Errors
     /// When there are more rules than the kernel side has room for.
     pub fn arm(&self, kernel: &mut Kernel, mount: &Mount) -> Result<(), AgentError> {
-        for index in 0..self.rules.len() {
-            self.tell_rule(index, kernel)?;
-        }
+        let cells: Vec<_> = self
+            .rules
+            .iter()
+            .enumerate()
+            .map(|(index, rule)| (rule.written.owner, self.cell(index)))
+            .collect();
+        kernel.placement().replace_rules(&cells)?;
         let elsewhere = ELSEWHERE.map(|(path, _)| {
             let found = SliceRef::parse(path).ok().and_then(|slice| resolve(mount, &slice).ok());
             found.as_ref().map(cell).unwrap_or_default()
@@ -124,26 +106,94 @@ impl Placer {
     /// # Errors
     /// When the kernel side refuses.
     pub fn begin_to_hold(&self, kernel: &mut Kernel) -> Result<(), AgentError> {
-        let holds = kernel.can_hold() && self.mode == Mode::Enforce;
+        let holds = kernel.can_hold() && self.settings.mode == Mode::Enforce;
         Ok(kernel.steer(|control| control.hold = u32::from(holds))?)
     }
 
     pub(super) fn tell_rule(&self, index: usize, kernel: &mut Kernel) -> Result<(), AgentError> {
+        Ok(kernel.placement().set_rule(self.rules[index].written.owner, self.cell(index))?)
+    }
+
+    fn cell(&self, index: usize) -> PlaceCell {
         let Rule { written, home, from, .. } = &self.rules[index];
         let mut cells = [CgroupCell::default(); MAX_FROM];
         for (slot, source) in cells.iter_mut().zip(from) {
             *slot = cell(source);
         }
-        let hold = if self.mode == Mode::Enforce { written.hold } else { Duration::ZERO };
-        let cell = PlaceCell {
+        let hold = if self.settings.mode == Mode::Enforce { written.hold } else { Duration::ZERO };
+        PlaceCell {
             target: cell(&home.slice),
             from: cells,
             hold_ns: hold.as_nanos() as u64,
             rule: index as u32,
             flags: if written.ignore.is_by_program() { PLACE_AT_EXEC_ONLY } else { 0 },
-        };
-        Ok(kernel.placement().set_rule(written.owner, cell)?)
+        }
     }
+}
+
+/// What holds for all rules: back ends serve for as long as it is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// Whether decisions are carried out.
+    pub(super) mode: Mode,
+    backend: BackendChoice,
+}
+
+impl Settings {
+    pub(super) const fn of(config: &Config) -> Self {
+        Self { mode: config.mode, backend: config.backend }
+    }
+}
+
+/// The way of moving that the configuration names. In observe mode that which touches nothing to know where a slice is.
+///
+/// # Errors
+/// When a service manager is needed and cannot be reached.
+pub fn backend(config: &Config, rule: &PlaceRule, mount: &Mount) -> Result<Box<dyn Backend>, PrepareError> {
+    match config.mode {
+        Mode::Observe => Ok(Box::new(CgroupFs::new(mount))),
+        Mode::Enforce => backend_for(config.backend, &rule.slice, mount),
+    }
+}
+
+/// A rule with its cgroups found.
+pub(super) fn ready(
+    config: &Config,
+    mount: &Mount,
+    written: &PlaceRule,
+    backend: &mut impl FnMut(&PlaceRule) -> Result<Box<dyn Backend>, PrepareError>,
+) -> Result<Rule, AgentError> {
+    let named = |source| AgentError::Slice {
+        context: format!("{}: {}", written.location, written.described),
+        source,
+    };
+    let mut backend = backend(written).map_err(named)?;
+    let home = match backend.prepare(&written.slice) {
+        Err(error) if config.mode == Mode::Observe && may_come(&written.slice, &error) => {
+            Home::absent(&written.slice)
+        }
+        home => home.map_err(named)?,
+    };
+    Ok(Rule { written: written.clone(), home, from: sources(mount, written), backend })
+}
+
+/// Cgroups of these rules that are not there now, each with its rule.
+pub(super) fn absent<'r>(mount: &Mount, rules: impl Iterator<Item = &'r PlaceRule>) -> Vec<String> {
+    let absent = rules.flat_map(|rule| {
+        let named = [("slice", &rule.slice)].into_iter().chain(rule.from.iter().map(|it| ("from", it)));
+        let gone = named.filter(|(_, slice)| resolve(mount, slice).is_err());
+        gone.map(|(key, slice)| {
+            format!("{}: {key} {slice} is not there yet; it is watched for", rule.described)
+        })
+    });
+    absent.collect()
+}
+
+/// Watches for all cgroups that these rules name. Must be called within a tokio runtime.
+pub(super) fn watch(mount: &Mount, rules: &[PlaceRule]) -> Result<Option<Watch>, AgentError> {
+    let paths = rules.iter().flat_map(|rule| rule.from.iter().chain([&rule.slice]));
+    let watch = (!rules.is_empty()).then(|| Watch::new(mount, paths.map(SliceRef::path)));
+    watch.transpose().map_err(AgentError::io("watching the cgroups of rules"))
 }
 
 /// Whether a slice that could not be made ready is one of systemd's, which come and go with their units.
@@ -154,7 +204,7 @@ fn may_come(slice: &SliceRef, error: &PrepareError) -> bool {
 }
 
 /// The sources of a rule that are there now.
-fn sources(mount: &Mount, rule: &PlaceRule) -> Vec<ResolvedCgroup> {
+pub(super) fn sources(mount: &Mount, rule: &PlaceRule) -> Vec<ResolvedCgroup> {
     rule.from.iter().filter_map(|from| resolve(mount, from).ok()).collect()
 }
 

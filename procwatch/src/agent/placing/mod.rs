@@ -3,6 +3,7 @@
 
 mod account;
 mod arm;
+mod change;
 mod facts;
 mod sessions;
 mod sweep;
@@ -12,9 +13,12 @@ use std::io;
 
 use procwatch_common::{place::Leave, stats::Stats};
 
-pub use self::arm::wants_hold;
 pub(crate) use self::facts::delegated;
 use self::{account::Account, facts::Facts, sessions::Sessions, watch::Watch};
+pub use self::{
+    arm::{backend, wants_hold},
+    change::NewRules,
+};
 use super::{AgentError, report::Reporter};
 use crate::{
     cgroup::{CgroupPath, Mount, ResolvedCgroup},
@@ -45,7 +49,7 @@ struct Rule {
 
 /// Knows the rules and moves what they name.
 pub struct Placer {
-    mode: Mode,
+    settings: arm::Settings,
     rules: Vec<Rule>,
     /// The detector, which also remembers what was done.
     pub placement: Placement,
@@ -90,7 +94,7 @@ impl Placer {
         let judgement = judge(&rule.written, &facts.candidate(place));
         match judgement.reason.verdict() {
             Verdict::Leave => self.leave(place, &judgement, hands),
-            Verdict::Move if self.mode == Mode::Observe => self.observe(place, &judgement, hands),
+            Verdict::Move if self.settings.mode == Mode::Observe => self.observe(place, &judgement, hands),
             Verdict::Move => {
                 let outcome = self.carry_out(place, &judgement, hands)?;
                 let (strays, still_outside) = if outcome.result.is_moved() {
@@ -185,7 +189,7 @@ impl Placer {
             reason: judgement.reason,
             evidence: judgement.evidence.clone(),
             rule: rule.written.described.clone(),
-            mode: self.mode,
+            mode: self.settings.mode,
             target: rule.home.slice.path.to_string(),
             session: session.map(ToString::to_string),
             seen_at: place.seen_at,

@@ -180,6 +180,8 @@ const fn topic(topic: HealthTopic) -> &'static str {
         HealthTopic::Armed => "armed",
         HealthTopic::Unavailable => "unavailable",
         HealthTopic::Degraded => "degraded",
+        HealthTopic::Reloaded => "reloaded",
+        HealthTopic::Refused => "refused",
         HealthTopic::Stopped => "stopped",
     }
 }

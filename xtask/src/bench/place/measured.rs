@@ -45,6 +45,8 @@ pub(super) struct Measured {
     pub(super) outcomes: BTreeMap<String, u64>,
     /// Children found outside after a move, by the mover's own word.
     pub(super) strays: u64,
+    /// Most that were alive outside when a sweep had ended, by the kernel's task iterator; `None` when none was made.
+    pub(super) left_outside: Option<u64>,
     /// CPU time of the mover, its helpers too, ms.
     pub(super) mover_cpu_ms: u64,
     /// CPU time of pid 1 meanwhile, which may do its work, ms.
@@ -96,6 +98,7 @@ impl Measured {
             held_ms: Spread::of(&held),
             holds: tally(&holds, "result"),
             strays: outcomes.iter().filter_map(|it| it["strays"].as_u64()).sum(),
+            left_outside: outcomes.iter().filter_map(|it| it["still_outside"].as_u64()).max(),
             outcomes: tally(&outcomes, "result"),
             mover_cpu_ms: run.mover_cpu_ms,
             init_cpu_ms: run.init_cpu_ms,
@@ -132,7 +135,7 @@ pub(super) struct Comparison {
 type Row = (&'static str, fn(&Measured) -> String);
 
 /// The rows of the table.
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 17] = [
     ("sessions", |it| it.sessions.to_string()),
     ("forks in them, seen in the kernel", |it| it.forks.to_string()),
     ("forks made outside", |it| it.forks_outside.to_string()),
@@ -142,6 +145,9 @@ const ROWS: [Row; 16] = [
     ("children whose own first look was outside", |it| of(it.began_outside, it.children)),
     ("children that ended outside", |it| of(it.ended_outside, it.children)),
     ("sessions that ended outside", |it| of(it.sessions_outside, it.sessions)),
+    ("alive outside after a sweep, at most", |it| {
+        it.left_outside.map_or_else(|| "none".to_owned(), |count| count.to_string())
+    }),
     ("moved and should not have been", |it| list(&it.wrong)),
     ("time outside, p50 / p99 / max ms", |it| spread(it.outside_ms)),
     ("execs held, p50 / p99 / max ms", |it| spread(it.held_ms)),
@@ -217,7 +223,7 @@ mod tests {
         };
         let own = vec![
             json!({"kind": "hold", "result": "inside", "held_ns": 2_000_000}),
-            json!({"kind": "outcome", "result": "verified", "strays": 2}),
+            json!({"kind": "outcome", "result": "verified", "strays": 2, "still_outside": 0}),
             json!({"kind": "placement", "born_outside": 4}),
         ];
         let movers =
@@ -232,6 +238,7 @@ mod tests {
             "| forks made outside | 4 | 4 |",
             "| the same, by the mover's own count | none | 4 |",
             "| children that ended outside | 3 of 10 | 3 of 10 |",
+            "| alive outside after a sweep, at most | none | 0 |",
             "| execs held, p50 / p99 / max ms | none | 2.00 / 2.00 / 2.00 (n=1) |",
             "Not measured: x: no",
         ] {

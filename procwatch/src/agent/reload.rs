@@ -1,0 +1,88 @@
+//! The configuration is read again: all of it takes the place of the one before, or nothing does.
+
+use super::{
+    AgentError,
+    guard::Guard,
+    orders::{describe, hasten_moves},
+    outputs::Wanted,
+    placing::{NewRules, backend, wants_hold},
+    rules::RuleChooser,
+};
+use crate::{
+    config::Config,
+    execute::contain::Warden,
+    record::{HealthTopic, Mode},
+    rulebook::RuleBook,
+};
+
+/// A configuration that nothing stands in the way of any more.
+struct Next {
+    config: Config,
+    rules: RuleChooser,
+    places: NewRules,
+    /// What it wants and the kernel refuses.
+    unavailable: Vec<String>,
+}
+
+impl Guard {
+    /// Reads the configuration again and goes on with it; where it is bad, or cannot be had, with the one before. Both
+    /// is told.
+    ///
+    /// # Errors
+    /// When the kernel side or the output fails.
+    pub(super) fn reload(&mut self) -> Result<(), AgentError> {
+        match self.orders.read().map_err(AgentError::from).and_then(|config| self.ready(config)) {
+            Ok(next) => self.take_over(next),
+            Err(error) => {
+                let why = error.to_string().replace('\n', "; ");
+                self.config_status.refused = Some(why.clone());
+                self.report
+                    .health(HealthTopic::Refused, format!("reload: all stays as it was, because of {why}"))
+            }
+        }
+    }
+
+    /// Gets ready all that may fail. Outputs come last, because they are either all changed or none is.
+    fn ready(&mut self, config: Config) -> Result<Next, AgentError> {
+        let Self { kernel, placer, report, mount, .. } = self;
+        let wants_cap = RuleBook::new(&config).with_caps().next().is_some();
+        let known = kernel.unavailable().len();
+        kernel.extend(wants_hold(&config), wants_cap)?;
+        let mut unavailable = kernel.unavailable()[known..].to_vec();
+        let rules = RuleChooser::new(&config, Warden::new(mount, config.protect.clone()));
+        rules.check_caps(kernel)?;
+        let places = placer.prepare(&config, |rule| backend(&config, rule, mount))?;
+        unavailable.extend(places.absent(mount));
+        if let Some(outputs) = report.outputs() {
+            outputs.set(Wanted::all(&config))?;
+        }
+        Ok(Next { config, rules, places, unavailable })
+    }
+
+    fn take_over(&mut self, next: Next) -> Result<(), AgentError> {
+        let Next { config, rules, places, unavailable } = next;
+        // What was seen under the old rules is told by their names.
+        self.drain()?;
+        let enforce = config.mode == Mode::Enforce;
+        let moves = hasten_moves(&config, &self.mount);
+        let Self { kernel, measures, placer, mount, .. } = self;
+        kernel.steer(|control| control.hold = 0)?;
+        let told = rules.replace(kernel)?;
+        placer.change(places, kernel, mount)?;
+        measures.change(&config, rules.warden().clone());
+        self.rules = rules;
+        self.choose_rules()?;
+        self.rules.resume(&mut self.kernel, told, enforce)?;
+        self.look_around()?;
+        self.placer.begin_to_hold(&mut self.kernel)?;
+        for what in unavailable {
+            self.report.health(HealthTopic::Unavailable, what)?;
+        }
+        self.note_config(config);
+        let done = match moves {
+            Ok(moves) => moves,
+            Err(error) => format!("; {error}"),
+        };
+        self.report.health(HealthTopic::Reloaded, format!("reloaded: {}{done}", describe(&self.config)))
+    }
+}
