@@ -53,7 +53,7 @@ pub(crate) fn may_matter(control: &Control, threads: u32) -> bool {
 /// A process grew to `threads`, at least the floor.
 #[inline(always)]
 pub(crate) fn rose(ctx: &BtfTracePointContext, control: &Control, task: Task, threads: u32) {
-    if is_agent(task.tgid()) {
+    if is_agent(control, task.tgid()) {
         return;
     }
     let name = ProcessName::of(task);

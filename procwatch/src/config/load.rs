@@ -91,6 +91,7 @@ fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
     config.mode = layer.mode.unwrap_or(config.mode);
     config.backend = layer.backend.unwrap_or(config.backend);
     config.favordynmods = layer.favordynmods.unwrap_or(config.favordynmods);
+    config.pin = layer.pin.unwrap_or(config.pin);
     config.protect.add(layer.protect);
     let mut problems: Vec<Problem> = threads::add(&mut config.threads, layer.threads).into_iter().collect();
     for rule in layer.place {

@@ -2,6 +2,7 @@
 
 mod error;
 mod ignore;
+mod kernel;
 mod layout;
 mod load;
 mod names;
@@ -17,6 +18,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use error::{ConfigError, Location, Problem};
 pub use ignore::Ignore;
+pub use kernel::Pin;
 pub use load::{DEFAULT_FOLDER, default_files_exist, load, load_from};
 pub use owner::{Accounts, Owner, SystemAccounts};
 pub use protect::Protect;
@@ -50,6 +52,8 @@ pub struct Config {
     pub place: Vec<PlaceRule>,
     /// Which CPUs which slice has: at most one entry for a slice, and none wider than one above it.
     pub layout: Vec<LayoutRule>,
+    /// Whether the kernel's part outlives the agent.
+    pub pin: Pin,
     /// The files that were read, in their order; none when all is built in.
     pub files: Vec<PathBuf>,
 }
@@ -64,6 +68,7 @@ impl Default for Config {
             protect: Protect::default(),
             place: Vec::new(),
             layout: Vec::new(),
+            pin: Pin::default(),
             files: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@ use toml::de::DeTable;
 use super::{
     Accounts, BackendChoice, LayoutRule, PlaceRule, Protect, ThreadRule,
     error::{Problem, quote},
+    kernel::{Pin, read_kernel},
     layout::read_layouts,
     place::read_places,
     protect::read_protect,
@@ -40,6 +41,8 @@ pub struct Layer {
     pub place: Vec<PlaceRule>,
     /// CPUs of slices.
     pub layout: Vec<LayoutRule>,
+    /// Whether the kernel's part outlives the agent.
+    pub pin: Option<Pin>,
 }
 
 impl Layer {
@@ -70,7 +73,7 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
     reader.check_keys(
         root,
         "",
-        &["mode", "backend", "favordynmods", "threads", "protect", "place", "layout"],
+        &["mode", "backend", "favordynmods", "threads", "protect", "place", "layout", "kernel"],
     );
     Layer {
         mode: root.get("mode").and_then(|value| reader.word(value, "mode", "mode", &MODES)),
@@ -79,6 +82,7 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
         threads: root.get("threads").map(|value| read_threads(reader, value, accounts)).unwrap_or_default(),
         protect: root.get("protect").map(|value| read_protect(reader, value)).unwrap_or_default(),
         place: root.get("place").map(|value| read_places(reader, value, accounts)).unwrap_or_default(),
+        pin: root.get("kernel").and_then(|value| read_kernel(reader, value)),
         layout: root.get("layout").map(|value| read_layouts(reader, value)).unwrap_or_default(),
     }
 }

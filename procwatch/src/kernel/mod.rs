@@ -7,13 +7,18 @@ pub mod carry;
 pub mod creators;
 mod error;
 pub mod fields;
+mod load;
 pub mod loss;
+mod maps;
 pub mod object;
 pub mod picture;
+pub mod pins;
 pub mod placement;
 pub mod probe;
 pub mod ring;
+mod ring_memory;
 mod set;
+mod status;
 pub mod threads;
 mod trial;
 

@@ -1,28 +1,30 @@
-//! Loads the object, attaches its programs, and is the agent's hand on their maps.
+//! The agent's hand on the programs and their maps.
 
 use std::{io, process};
 
 use aya::{
-    Btf, Ebpf, EbpfLoader, Pod,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
+    Btf, Ebpf, Pod,
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray},
     programs::Iter,
 };
 use procwatch_common::{policy::Control, stats::Stats, wire::COMM_LEN};
 
 use super::{
     KernelError,
-    attach::{attach_all, attach_security, program},
-    btf::KernelTypes,
-    fields,
+    attach::{
+        Attacher, Links, PICTURE, no_security_hooks, program, without_cap, without_cred_hook, without_hold,
+    },
+    load::{Target, give_back_memory},
+    maps::Maps,
     picture::{self, Pictured},
+    pins::{PinFolder, State},
     placement::PlacementMaps,
-    ring::RingReader,
+    ring::{Origin, RingReader},
+    ring_memory::RingMemory,
     set,
     threads::ThreadMaps,
 };
 use crate::rulebook::WantedPrograms;
-
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/procwatch.bpf.o"));
 
 /// The tracepoints without which there is no procwatch; program and tracepoint have the same name.
 pub const TRACEPOINTS: [&str; 4] =
@@ -37,23 +39,49 @@ pub struct Setup {
     pub cap: bool,
     /// Size of the stream ring, bytes: a power of two of at least a page.
     pub stream_bytes: u32,
+    /// Whether programs and maps are kept in the kernel when the agent dies, for the next one.
+    pub pin: bool,
 }
 
-/// The running kernel side. Dropping it detaches everything.
+/// The running kernel side. Dropping it detaches everything, but for what is pinned and was armed.
 pub struct Kernel {
-    ebpf: Ebpf,
+    pub(super) programs: Programs,
+    links: Links,
+    pub(super) pinned: Option<PinnedState>,
+    pub(super) stream: MapData,
+    pub(super) urgent: MapData,
     control_cell: Array<MapData, Control>,
     control: Control,
     stats: PerCpuArray<MapData, Stats>,
     placement: PlacementMaps,
-    can_hold: bool,
     threads: ThreadMaps,
-    can_cap: bool,
     /// What was asked for, whether it could be had or not.
     setup: Setup,
+    filter_uids: HashMap<MapData, u32, u8>,
+    filter_comms: HashMap<MapData, [u8; COMM_LEN], u8>,
+    filter_pids: HashMap<MapData, u32, u8>,
     program_uids: HashMap<MapData, u32, u8>,
     program_comms: HashMap<MapData, [u8; COMM_LEN], u8>,
+    /// The others: a diagnosis reads them, and programs that are loaded later want them open.
+    _maps: Maps,
     unavailable: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// Who keeps the programs.
+pub(super) enum Programs {
+    /// This process: they go with it.
+    Own(Box<Ebpf>),
+    /// The kernel. This is the one that is called by the agent.
+    Pinned(Iter),
+}
+
+/// Where it is pinned.
+pub(super) struct PinnedState {
+    pub(super) folder: PinFolder,
+    pub(super) state: State,
+    /// It was there already.
+    pub(super) is_adopted: bool,
 }
 
 /// What the stream is limited to, in the kernel.
@@ -70,63 +98,139 @@ pub struct StreamFilter {
 }
 
 impl Kernel {
-    /// Loads and attaches all programs; the gate stays closed, so nothing is sent yet.
+    /// Loads and attaches all programs; the gate stays closed, so nothing is sent yet. With [`Setup::pin`] it rather takes
+    /// over what an agent of the same version has left: then all goes on as that agent has told it, until it is told
+    /// otherwise.
     ///
     /// # Errors
-    /// [`KernelError`]; nothing is left in the kernel then.
+    /// [`KernelError`]; what was in the kernel before is there still.
     pub fn load(setup: Setup) -> Result<Self, KernelError> {
-        if OBJECT.is_empty() {
-            return Err(KernelError::NoObject);
+        let target = Target::look()?;
+        if !setup.pin {
+            return Self::fresh(&target, setup, None);
         }
-        let types = KernelTypes::from_running_kernel()?;
-        let (fields, absent) = fields::resolve(&types).map_err(KernelError::MissingFields)?;
-        for name in TRACEPOINTS {
-            types.tracepoint_args(name).ok_or(KernelError::MissingTracepoint(name))?;
+        match PinFolder::find().map_err(KernelError::from).and_then(|it| Self::pinned_in(&it, &target, setup)) {
+            Err(KernelError::Pin(why)) => {
+                let mut kernel = Self::fresh(&target, setup, None)?;
+                kernel.unavailable.push(format!(
+                    "keeping the kernel's part when the agent dies ({why}); it is detached then, and begun anew by the \
+                     next agent"
+                ));
+                Ok(kernel)
+            }
+            other => other,
         }
-        let group_dead = u32::from(types.tracepoint_args("sched_process_exit") == Some(2));
-        let old_cgroup = fields::old_cgroup(&types);
-        let tells_registers = u32::from(types.function_id("bpf_task_pt_regs").is_some());
-        drop(types);
+    }
 
-        let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
-        let agent = process::id();
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
-            .override_global("FIELDS", &fields, true)
-            .override_global("AGENT_TGID", &agent, true)
-            .override_global("OLD_CGROUP", &old_cgroup, true)
-            .override_global("TELLS_REGISTERS", &tells_registers, true)
-            .override_global("EXIT_TELLS_GROUP_DEAD", &group_dead, true)
-            .map_max_entries("STREAM", setup.stream_bytes)
-            .load(OBJECT)?;
-
-        let mut unavailable: Vec<String> =
-            absent.into_iter().map(|name| format!("{name}: not in this kernel; shown as unknown")).collect();
-        if tells_registers == 0 {
-            unavailable.push(
-                "stacks of creating threads (bpf_task_pt_regs: Linux 5.15 has it); a diagnosis looks at live threads only"
-                    .to_owned(),
-            );
+    fn pinned_in(folder: &PinFolder, target: &Target, setup: Setup) -> Result<Self, KernelError> {
+        folder.remove_half()?;
+        let mut notes = Vec::new();
+        for state in folder.states()? {
+            if state.mark() != target.mark(setup) {
+                notes.push(of_another_version(&state));
+                continue;
+            }
+            match Self::adopt(folder, state, target, setup) {
+                Ok(kernel) => return Ok(kernel),
+                Err(error) => notes.push(format!("what is pinned cannot be used, and is replaced: {error}")),
+            }
         }
-        let attached = attach_all(&mut ebpf, &btf, setup, &mut unavailable)?;
-        drop(btf);
-        give_back_memory();
-        let mut kernel = Self {
-            control_cell: typed(&mut ebpf, "CONTROL")?,
-            control: Control { cred_hook: u32::from(attached.cred_hook), ..Control::default() },
-            stats: typed(&mut ebpf, "STATS")?,
-            placement: PlacementMaps::take(&mut ebpf)?,
-            can_hold: attached.hold,
-            threads: ThreadMaps::take(&mut ebpf)?,
-            can_cap: attached.cap,
-            setup,
-            program_uids: typed(&mut ebpf, "PROGRAM_UIDS")?,
-            program_comms: typed(&mut ebpf, "PROGRAM_COMMS")?,
-            ebpf,
-            unavailable,
+        let mut kernel = Self::fresh(target, setup, Some(folder))?;
+        kernel.notes = notes;
+        Ok(kernel)
+    }
+
+    /// Loads everything, and pins it if there is a folder for that.
+    fn fresh(target: &Target, setup: Setup, folder: Option<&PinFolder>) -> Result<Self, KernelError> {
+        let half = folder.map(|folder| folder.begin(target.mark(setup))).transpose()?;
+        let place = half.as_ref().map(super::pins::HalfState::state);
+        let (mut ebpf, btf) = target.object(setup, None)?;
+        let maps = Maps::of_object(&mut ebpf);
+        if let Some(place) = &place {
+            maps.pin(place)?;
+        }
+        let (mut links, mut unavailable) = (Links::default(), target.unavailable.clone());
+        let mut attacher = Attacher {
+            ebpf: &mut ebpf,
+            btf: &btf,
+            state: place.as_ref(),
+            links: &mut links,
+            unavailable: &mut unavailable,
         };
+        attacher.all(setup)?;
+        drop(btf);
+        let (programs, pinned) = match (half, folder) {
+            (Some(half), Some(folder)) => {
+                let state = half.finish()?;
+                drop(ebpf);
+                let pinned = PinnedState { folder: folder.clone(), state, is_adopted: false };
+                (Programs::Pinned(picture_program(&pinned.state)?), Some(pinned))
+            }
+            _ => (Programs::Own(Box::new(ebpf)), None),
+        };
+        give_back_memory();
+        let mut kernel = Self::assemble(programs, links, pinned, maps, setup)?;
+        kernel.control = Control { agent: process::id(), ..Control::default() };
+        kernel.control.cred_hook = u32::from(kernel.links.see_creds());
+        kernel.write_control()?;
+        kernel.unavailable = unavailable;
+        Ok(kernel)
+    }
+
+    /// Takes over what is pinned, and adds what is wanted besides.
+    fn adopt(folder: &PinFolder, state: State, target: &Target, setup: Setup) -> Result<Self, KernelError> {
+        let links = Links::of_state(&state)?;
+        if !links.are_complete() {
+            return Err(KernelError::Missing("link of a tracepoint"));
+        }
+        let (programs, maps) = (Programs::Pinned(picture_program(&state)?), Maps::of_state(&state)?);
+        let pinned = PinnedState { folder: folder.clone(), state, is_adopted: true };
+        let mut kernel = Self::assemble(programs, links, Some(pinned), maps, setup)?;
+        kernel.unavailable.clone_from(&target.unavailable);
+        let with_creds = !kernel.links.see_creds()
+            && match target.cred_hook_refusal() {
+                Some(why) => {
+                    kernel.unavailable.push(without_cred_hook(&why));
+                    false
+                }
+                None => true,
+            };
+        kernel.attach_more(target, setup, with_creds)?;
+        kernel.control = kernel.control_cell.get(&0, 0).map_err(of_control)?;
+        kernel.control.cred_hook = u32::from(kernel.links.see_creds());
+        (kernel.control.agent, kernel.control.hold, kernel.control.stream_kinds) = (process::id(), 0, 0);
         kernel.write_control()?;
         Ok(kernel)
+    }
+
+    fn assemble(
+        programs: Programs,
+        links: Links,
+        pinned: Option<PinnedState>,
+        mut maps: Maps,
+        setup: Setup,
+    ) -> Result<Self, KernelError> {
+        Ok(Self {
+            programs,
+            links,
+            pinned,
+            stream: maps.take_ring("STREAM")?,
+            urgent: maps.take_ring("URGENT")?,
+            control_cell: maps.take("CONTROL")?,
+            control: Control::default(),
+            stats: maps.take("STATS")?,
+            placement: PlacementMaps::take(&mut maps)?,
+            threads: ThreadMaps::take(&mut maps)?,
+            setup,
+            filter_uids: maps.take("FILTER_UIDS")?,
+            filter_comms: maps.take("FILTER_COMMS")?,
+            filter_pids: maps.take("FILTER_PIDS")?,
+            program_uids: maps.take("PROGRAM_UIDS")?,
+            program_comms: maps.take("PROGRAM_COMMS")?,
+            _maps: maps,
+            unavailable: Vec::new(),
+            notes: Vec::new(),
+        })
     }
 
     /// Attaches what another configuration wants besides. What is refused is added to what is unavailable.
@@ -135,16 +239,77 @@ impl Kernel {
     /// When the kernel's types cannot be read, or the object lacks a program.
     pub fn extend(&mut self, hold: bool, cap: bool) -> Result<(), KernelError> {
         let more = Setup { hold: hold && !self.setup.hold, cap: cap && !self.setup.cap, ..self.setup };
-        if !more.hold && !more.cap {
-            return Ok(());
+        if more.hold || more.cap {
+            self.attach_more(&Target::look()?, more, false)?;
         }
-        let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
-        let attached = attach_security(&mut self.ebpf, &btf, more, &mut self.unavailable)?;
-        drop(btf);
-        give_back_memory();
-        (self.can_hold, self.can_cap) = (self.can_hold | attached.hold, self.can_cap | attached.cap);
         (self.setup.hold, self.setup.cap) = (self.setup.hold | hold, self.setup.cap | cap);
         Ok(())
+    }
+
+    fn attach_more(&mut self, target: &Target, setup: Setup, with_creds: bool) -> Result<(), KernelError> {
+        let hold = setup.hold && !self.links.can_hold();
+        let cap = setup.cap && !self.links.can_cap();
+        if !with_creds && let Some(why) = no_security_hooks() {
+            self.unavailable.extend(hold.then(|| without_hold(&why)));
+            self.unavailable.extend(cap.then(|| without_cap(&why)));
+            return Ok(());
+        }
+        if !with_creds && !hold && !cap {
+            return Ok(());
+        }
+        let Self { programs, links, pinned, unavailable, .. } = self;
+        let state = pinned.as_ref().map(|pinned| &pinned.state);
+        let (mut anew, btf, _maps);
+        let ebpf = match programs {
+            Programs::Own(ebpf) => {
+                btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
+                ebpf.as_mut()
+            }
+            // With the maps that are there.
+            Programs::Pinned(_) => {
+                (anew, btf) = target.object(setup, state)?;
+                _maps = Maps::of_object(&mut anew);
+                &mut anew
+            }
+        };
+        let mut attacher = Attacher { ebpf, btf: &btf, state, links, unavailable };
+        if with_creds {
+            attacher.creds()?;
+        }
+        attacher.security(setup)?;
+        drop(btf);
+        give_back_memory();
+        Ok(())
+    }
+
+    /// The end of the agent. What is pinned stays only if it is to be kept: levels, bursts and caps go on then, and what
+    /// they tell waits for the next agent.
+    ///
+    /// # Errors
+    /// When it cannot be taken away.
+    pub fn release(mut self, keep: bool) -> Result<(), KernelError> {
+        match self.pinned.take() {
+            Some(pinned) if !keep => {
+                pinned.folder.remove()?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether another agent has left this behind.
+    pub fn is_adopted(&self) -> bool {
+        self.pinned.as_ref().is_some_and(|pinned| pinned.is_adopted)
+    }
+
+    /// What was found of other agents and could not be used, in words.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// What the programs were told last.
+    pub const fn control(&self) -> &Control {
+        &self.control
     }
 
     /// What this kernel cannot give, each with the reason and what it costs.
@@ -152,25 +317,26 @@ impl Kernel {
         &self.unavailable
     }
 
-    /// The reader of the stream ring. Once.
+    /// A reader of the stream ring. There may be one at a time.
     ///
     /// # Errors
-    /// When it was taken before, or cannot be mapped.
+    /// When it cannot be mapped.
     pub fn stream(&mut self) -> Result<RingReader, KernelError> {
-        self.ring("STREAM")
+        self.ring("STREAM", &self.stream)
     }
 
-    /// The reader of the urgent ring. Once.
+    /// A reader of the urgent ring. There may be one at a time.
     ///
     /// # Errors
-    /// When it was taken before, or cannot be mapped.
+    /// When it cannot be mapped.
     pub fn urgent(&mut self) -> Result<RingReader, KernelError> {
-        self.ring("URGENT")
+        self.ring("URGENT", &self.urgent)
     }
 
-    fn ring(&mut self, name: &'static str) -> Result<RingReader, KernelError> {
-        let ring: RingBuf<MapData> = typed(&mut self.ebpf, name)?;
-        RingReader::new(ring).map_err(|source| KernelError::Io { what: name, source })
+    fn ring(&self, name: &'static str, ring: &MapData) -> Result<RingReader, KernelError> {
+        let origin = if self.is_adopted() { Origin::Adopted } else { Origin::New };
+        RingReader::new(ring, ring_size(name, ring)?, origin)
+            .map_err(|source| KernelError::Io { what: name, source })
     }
 
     /// Limits the stream. To be called before [`Self::steer`] opens it.
@@ -178,9 +344,9 @@ impl Kernel {
     /// # Errors
     /// When a map is too small for the lists.
     pub fn limit_stream(&mut self, filter: &StreamFilter) -> Result<(), KernelError> {
-        fill(&mut self.ebpf, "FILTER_UIDS", &filter.uids)?;
-        fill(&mut self.ebpf, "FILTER_COMMS", &filter.comms)?;
-        fill(&mut self.ebpf, "FILTER_PIDS", &filter.pids)?;
+        fill("FILTER_UIDS", &mut self.filter_uids, &filter.uids)?;
+        fill("FILTER_COMMS", &mut self.filter_comms, &filter.comms)?;
+        fill("FILTER_PIDS", &mut self.filter_pids, &filter.pids)?;
         self.steer(|control| control.filters |= filter.flags)
     }
 
@@ -189,7 +355,7 @@ impl Kernel {
     /// # Errors
     /// When the map is full.
     pub fn watch_pids(&mut self, pids: &[u32]) -> Result<(), KernelError> {
-        fill(&mut self.ebpf, "FILTER_PIDS", pids)
+        fill("FILTER_PIDS", &mut self.filter_pids, pids)
     }
 
     /// What placement has told the programs, and may tell them.
@@ -198,8 +364,8 @@ impl Kernel {
     }
 
     /// Whether execs can be held.
-    pub const fn can_hold(&self) -> bool {
-        self.can_hold
+    pub fn can_hold(&self) -> bool {
+        self.links.can_hold()
     }
 
     /// Changes the control cell; the programs see it at their next event.
@@ -212,9 +378,7 @@ impl Kernel {
     }
 
     fn write_control(&mut self) -> Result<(), KernelError> {
-        self.control_cell
-            .set(0, self.control, 0)
-            .map_err(|source| KernelError::Map { name: "CONTROL", source })
+        self.control_cell.set(0, self.control, 0).map_err(of_control)
     }
 
     /// What the programs know of threads, and may be told.
@@ -223,8 +387,8 @@ impl Kernel {
     }
 
     /// Whether threads can be refused.
-    pub const fn can_cap(&self) -> bool {
-        self.can_cap
+    pub fn can_cap(&self) -> bool {
+        self.links.can_cap()
     }
 
     /// Has execs told, so that a rule can be chosen for the process: these, and no others that were named before.
@@ -278,47 +442,73 @@ impl Kernel {
     /// # Errors
     /// When the iterator cannot be made or read.
     pub fn picture(&mut self) -> Result<Vec<Pictured>, KernelError> {
-        let iter: &mut Iter = program(&mut self.ebpf, "task_picture")?;
-        let named = |source| KernelError::Program { name: "task_picture".to_owned(), source };
+        let named = |source| KernelError::Program { name: PICTURE.to_owned(), source };
+        let failed = |source| KernelError::Io { what: "the task iterator", source };
+        let iter: &mut Iter = match &mut self.programs {
+            Programs::Own(ebpf) => program(ebpf, PICTURE)?,
+            Programs::Pinned(iter) => iter,
+        };
         let id = iter.attach().map_err(named)?;
         let link = iter.take_link(id).map_err(named)?;
-        let file = link.into_file().map_err(|error| KernelError::Io {
-            what: "the task iterator",
-            source: io::Error::other(error),
-        })?;
-        picture::read(file).map_err(|source| KernelError::Io { what: "the task iterator", source })
+        let file = link.into_file().map_err(|error| failed(io::Error::other(error)))?;
+        picture::read(file).map_err(failed)
+    }
+
+    /// Records that found the urgent ring full and that no agent has told of, and all that ever did: exact. To be asked
+    /// when there is a gap in their numbers; once told of they are no news.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn untold_losses(&mut self) -> Result<Option<(u64, u64)>, KernelError> {
+        let total = self.stats()?.urgent.lost;
+        let untold = total.saturating_sub(self.control.lost_told);
+        if untold == 0 {
+            return Ok(None);
+        }
+        self.steer(|control| control.lost_told = total)?;
+        Ok(Some((untold, total)))
     }
 }
 
-/// Hands the heap that loading needed back to the kernel.
-///
-/// The kernel's types are some 200,000 small pieces once aya has read them. Freed, they would stay in the allocator's
-/// lists for as long as the agent lives: 17.5 MB of the 25 MB that it held.
-fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointers, and only returns pages that hold no live allocation.
-    unsafe {
-        libc::malloc_trim(0);
+impl Drop for Kernel {
+    /// What was never armed is of no use to a next agent.
+    fn drop(&mut self) {
+        if let Some(pinned) = self.pinned.take()
+            && !pinned.is_adopted
+            && self.control.urgent == 0
+            && let Err(error) = pinned.folder.remove()
+        {
+            tracing::warn!("{error}");
+        }
     }
 }
 
-pub(super) fn typed<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, KernelError>
-where
-    M: TryFrom<Map, Error = aya::maps::MapError>,
-{
-    ebpf.take_map(name)
-        .ok_or(KernelError::Missing(name))?
-        .try_into()
-        .map_err(|source| KernelError::Map { name, source })
+fn picture_program(state: &State) -> Result<Iter, KernelError> {
+    Iter::from_pin(state.program(PICTURE))
+        .map_err(|source| KernelError::Program { name: PICTURE.to_owned(), source })
+}
+
+/// What is said of a state that this version does not understand.
+fn of_another_version(state: &State) -> String {
+    let waiting = MapData::from_pin(state.map("URGENT")).ok().and_then(|ring| {
+        let memory = RingMemory::new(ring.fd(), ring_size("URGENT", &ring).ok()?).ok()?;
+        Some(memory.count(memory.kept_from()))
+    });
+    let waiting = waiting.map_or_else(|| "an unknown number of".to_owned(), |count| count.to_string());
+    format!("the kernel's part of another version of procwatch was replaced; {waiting} records in its ring were not read")
+}
+
+/// Bytes that a ring has room for.
+pub(super) fn ring_size(name: &'static str, ring: &MapData) -> Result<usize, KernelError> {
+    Ok(ring.info().map_err(|source| KernelError::Map { name, source })?.max_entries() as usize)
+}
+
+fn of_control(source: MapError) -> KernelError {
+    KernelError::Map { name: "CONTROL", source }
 }
 
 /// Puts `keys` into a map that is used as a set.
-fn fill<K: Pod>(ebpf: &mut Ebpf, name: &'static str, keys: &[K]) -> Result<(), KernelError> {
-    let named = |source| KernelError::Map { name, source };
-    let map = ebpf.map_mut(name).ok_or(KernelError::Missing(name))?;
-    let mut set: HashMap<_, K, u8> = HashMap::try_from(map).map_err(named)?;
-    for key in keys {
-        set.insert(key, 0, 0).map_err(named)?;
-    }
-    Ok(())
+fn fill<K: Pod>(name: &'static str, set: &mut HashMap<MapData, K, u8>, keys: &[K]) -> Result<(), KernelError> {
+    let fill = |key| set.insert(key, 0, 0).map_err(|source| KernelError::Map { name, source });
+    keys.iter().try_for_each(fill)
 }

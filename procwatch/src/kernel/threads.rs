@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aya::{
-    Ebpf,
-    maps::{Array, HashMap, MapData, MapError},
-};
+use aya::maps::{Array, HashMap, MapData, MapError};
 use bytemuck::Zeroable as _;
 use procwatch_common::{
     growth::Growth,
@@ -15,7 +12,7 @@ use procwatch_common::{
 use super::{
     KernelError,
     carry::{self, Told},
-    object::typed,
+    maps::Maps,
 };
 use crate::event::{BootTime, ProcessKey};
 
@@ -33,12 +30,12 @@ pub struct ThreadMaps {
 }
 
 impl ThreadMaps {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+    pub(super) fn take(maps: &mut Maps) -> Result<Self, KernelError> {
         Ok(Self {
-            rules: typed(ebpf, "THREAD_RULES")?,
-            cells: typed(ebpf, "THREAD_CELLS")?,
-            crossed: typed(ebpf, "CROSSED")?,
-            growth: typed(ebpf, "GROWTH")?,
+            rules: maps.take("THREAD_RULES")?,
+            cells: maps.take("THREAD_CELLS")?,
+            crossed: maps.take("CROSSED")?,
+            growth: maps.take("GROWTH")?,
         })
     }
 
