@@ -66,7 +66,6 @@ impl Guard {
         let enforce = config.mode == Mode::Enforce;
         let moves = hasten_moves(&config, &self.mount);
         let Self { kernel, measures, placer, mount, .. } = self;
-        kernel.steer(|control| control.hold = 0)?;
         let told = rules.replace(kernel)?;
         placer.change(places, kernel, mount)?;
         measures.change(&config, rules.warden().clone());
