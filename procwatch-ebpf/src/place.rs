@@ -29,7 +29,8 @@ pub(crate) fn check(control: &Control, task: Task, trigger: Trigger, file: *cons
     emit::count_stray(matches!(trigger, Trigger::Fork));
     // Without an agent nobody moves it. The next one looks for those who are outside.
     if control.agent != 0
-        && let Some(mut slot) = emit::urgent::<Stray>() {
+        && let Some(mut slot) = emit::urgent::<Stray>()
+    {
         describe(slot.record(), cell, task, trigger, file);
         slot.send_now();
     }

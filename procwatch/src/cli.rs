@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::{
     check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, keep::KeepArgs, layout::LayoutCommand,
     orphans::OrphansArgs, place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs, run::RunArgs,
-    undo::UndoArgs, watch::WatchArgs,
+    stop::StopArgs, undo::UndoArgs, watch::WatchArgs,
 };
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
@@ -24,6 +24,13 @@ pub enum Command {
     Watch(WatchArgs),
     /// Run the agent: thread alerts, and placement of su'ed processes where the configuration says so
     Run(RunArgs),
+    /// End the running agent, and wait for that
+    ///
+    /// What it has pinned in the kernel stays and goes on without it, for the next agent. With --detach nothing stays; then it
+    /// need not run.
+    ///
+    /// Exit code 0: done, or nothing to do; 1: something is still in the kernel; 2: it could not be done, or not root.
+    Stop(StopArgs),
     /// Show what this kernel gives, what each absence costs, and whether the configuration is good
     ///
     /// Exit code 0: all that is needed is there; 1: procwatch runs with loss of function; 2: it cannot run, or the

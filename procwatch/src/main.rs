@@ -37,6 +37,7 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
     match command {
         Command::Watch(args) => in_runtime(commands::watch::run(&args)),
         Command::Run(args) => in_runtime(commands::run::run(&args)),
+        Command::Stop(args) => commands::stop::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Diagnose(args) => commands::diagnose::run(&args),
         Command::Place(args) => commands::place::run(&args).map(|()| ExitCode::SUCCESS),

@@ -4,6 +4,7 @@ pub mod ask;
 pub mod containing;
 pub mod diagnosing;
 pub mod guard;
+pub mod heritage;
 pub mod inbox;
 pub mod measures;
 pub mod orders;

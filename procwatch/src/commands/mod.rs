@@ -12,5 +12,6 @@ pub mod recover;
 pub mod replay;
 pub mod run;
 pub mod schema;
+pub mod stop;
 pub mod undo;
 pub mod watch;

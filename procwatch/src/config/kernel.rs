@@ -51,9 +51,18 @@ mod tests {
                 "[kernel]\npin = 'allways'",
                 "t.toml:2: kernel.pin: unknown way to pin \"allways\"; did you mean \"always\"? (known: when-killed, always, never)",
             ),
-            ("[kernel]\npin = true", "t.toml:2: kernel.pin: is true or false; right is a text, e.g. \"when-killed\""),
-            ("[kernel]\npins = 'never'", "t.toml:2: kernel.pins: unknown key; did you mean \"pin\"? (known: pin)"),
-            ("kernel = 1", "t.toml:1: kernel: is a whole number; right is a table, e.g. [kernel] with pin = \"when-killed\""),
+            (
+                "[kernel]\npin = true",
+                "t.toml:2: kernel.pin: is true or false; right is a text, e.g. \"when-killed\"",
+            ),
+            (
+                "[kernel]\npins = 'never'",
+                "t.toml:2: kernel.pins: unknown key; did you mean \"pin\"? (known: pin)",
+            ),
+            (
+                "kernel = 1",
+                "t.toml:1: kernel: is a whole number; right is a table, e.g. [kernel] with pin = \"when-killed\"",
+            ),
         ] {
             assert_eq!(parse(text).unwrap_err(), [message], "{text}");
         }

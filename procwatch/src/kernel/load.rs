@@ -60,12 +60,13 @@ impl Target {
 
     /// Stands for the object and all that it was told: what has the same mark is the same to the agent.
     pub(super) fn mark(&self, setup: Setup) -> u64 {
+        let told = [self.tells_registers, self.exit_tells_group_dead];
         let parts: [&[u8]; 6] = [
             env!("CARGO_PKG_VERSION").as_bytes(),
             OBJECT,
             bytemuck::bytes_of(&self.fields),
             bytemuck::bytes_of(&self.old_cgroup),
-            bytemuck::bytes_of(&[self.tells_registers, self.exit_tells_group_dead]),
+            bytemuck::bytes_of(&told),
             bytemuck::bytes_of(&setup.stream_bytes),
         ];
         let parts = parts.into_iter().flat_map(|part| part.iter().chain(&[0xff]));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use bytemuck::Zeroable as _;
 use procwatch_common::{
-    growth::Growth,
+    growth::{BURST, Growth, LEAK},
     policy::{MAX_THREAD_RULES, PROTECTED, ProcessCell, ThreadCell},
 };
 
@@ -14,7 +14,7 @@ use super::{
     carry::{self, Told},
     maps::Maps,
 };
-use crate::event::{BootTime, ProcessKey};
+use crate::event::{BootTime, ProcessKey, Way};
 
 const BPF_NOEXIST: u64 = 1;
 const BPF_EXIST: u64 = 2;
@@ -134,6 +134,13 @@ impl ThreadMaps {
 
     fn cell_of(&self, process: ProcessKey) -> Option<ProcessCell> {
         self.cells.get(&process.pid, 0).ok().filter(|cell| cell.start_ns == process.start.0)
+    }
+
+    /// The burst and the leak of a process, if they were told and are not over.
+    pub fn lasting(&self, process: ProcessKey) -> Vec<Way> {
+        let told = self.growth.get(&key(process, 0), 0).map(|growth| growth.told).unwrap_or_default();
+        let ways = [(BURST, Way::Burst), (LEAK, Way::Leak)].into_iter();
+        ways.filter(|(number, _)| told[*number as usize] != 0).map(|(_, way)| way).collect()
     }
 
     /// How many processes each rule of other than the number 0 has now, by number.

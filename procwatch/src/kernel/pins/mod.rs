@@ -173,11 +173,6 @@ impl State {
         self.mark
     }
 
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// When it was made.
     pub(super) fn since(&self) -> Option<SystemTime> {
         fs::metadata(&self.path).ok()?.modified().ok()

@@ -37,13 +37,13 @@ fn marks(folder: &PinFolder) -> Vec<u64> {
 fn a_state_is_there_when_it_is_whole_and_takes_the_place_of_others() {
     let place = Place::new();
     let folder = place.folder();
-    assert_eq!(marks(&folder), []);
+    assert!(marks(&folder).is_empty());
     let half = folder.begin(0xab).unwrap();
     fs::write(half.state().map("CONTROL"), "").unwrap();
     fs::write(half.state().link("task_newtask"), "").unwrap();
-    assert_eq!(marks(&folder), []);
+    assert!(marks(&folder).is_empty());
     let state = half.finish().unwrap();
-    assert_eq!(state.path(), place.0.path().join("procwatch/state-00000000000000ab"));
+    assert_eq!(state.path, place.0.path().join("procwatch/state-00000000000000ab"));
     assert_eq!(folder.states().unwrap(), [state.clone()]);
     assert_eq!(state.maps().unwrap(), [("CONTROL".to_owned(), state.map("CONTROL"))]);
     assert_eq!((state.links().unwrap().len(), state.programs().unwrap().len()), (1, 0));
@@ -77,7 +77,10 @@ fn what_is_not_ours_is_left_alone_and_named() {
         ("other", "procwatch/other: is not of procwatch"),
         ("state-12/maps/A", "procwatch/state-12: is not of procwatch"),
         ("state-0000000000000001/maps/A/b", "procwatch/state-0000000000000001/maps/A: is no kernel object"),
-        ("state-0000000000000001/rest/b", "procwatch/state-0000000000000001/rest: is no part of what procwatch keeps"),
+        (
+            "state-0000000000000001/rest/b",
+            "procwatch/state-0000000000000001/rest: is no part of what procwatch keeps",
+        ),
         ("half-0000000000000001/maps", "procwatch/half-0000000000000001/maps: is no folder"),
     ] {
         let place = Place::new();
