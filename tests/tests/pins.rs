@@ -214,17 +214,25 @@ fn a_full_ring_is_told_with_its_exact_loss() {
     let next = alone.run();
     let loss = next.wait_for("the loss", |record| record["kind"] == "loss");
     pool.threads(1);
-    next.wait_for("the fall", |it| it["kind"] == "cleared" && it["level"] == 33 && it["threads"] == 25);
     let ended = next.finish();
     let (sent, lost) = account(&ended);
-    assert!(lost > 500, "{lost}");
+    assert!(lost > 100, "{lost} of {sent}");
     assert_eq!(
         (text(&loss["ring"]), number(&loss["lost"]), number(&loss["lost_total"])),
         ("urgent", lost, lost)
     );
-    let told = crossings(&ended.records).count() as u64;
-    assert_eq!(told, sent, "all that was in the ring was told, and the picture brought nothing twice");
-    assert_eq!(sent + lost, 8 * 451, "each crossing was numbered");
+    // The last alerts were among the lost: the picture brought the highest of them.
+    let (at_start, told): (Vec<_>, Vec<_>) =
+        ended.records.iter().filter(|it| it["bound"] == "level").partition(|it| it["at_start"] == true);
+    let found: Vec<_> = at_start.iter().map(|it| (number(&it["level"]), number(&it["threads"]))).collect();
+    assert_eq!(found, [(36, 40)]);
+    assert_eq!(told.len() as u64, sent, "all that was in the ring was told");
+    // One that could not be told is never cleared: but for those that were told before the ring was full, the lost are alerts.
+    let alerts = told.iter().filter(|it| it["kind"] == "alert").count() as u64;
+    assert!((4 * 451..=4 * 451 + 4).contains(&(alerts + lost)), "{alerts} alerts told, {lost} records lost");
+    let end: Vec<_> =
+        told[told.len() - 4..].iter().map(|it| (text(&it["kind"]), number(&it["level"]))).collect();
+    assert_eq!(end, [("cleared", 36), ("cleared", 35), ("cleared", 34), ("cleared", 33)]);
 }
 
 #[test]
@@ -245,7 +253,8 @@ fn stop_leaves_it_and_stop_with_detach_leaves_nothing() {
     pool.threads(90);
     let mut next = alone.run();
     next.wait_for_event("alert", pool.pid());
-    assert_eq!(KernelObjects::of_process(next.pid()).maps, objects.maps);
+    // But for the constants, which its programs alone know.
+    assert!(KernelObjects::of_process(next.pid()).maps.is_subset(&objects.maps));
 
     let stopped = refusal(&["stop", "--detach"]);
     assert_eq!(stopped.code, Some(0), "{stopped:?}");
@@ -330,17 +339,19 @@ fn an_agent_that_is_killed_while_it_starts_does_no_harm() {
     let mut seen = BTreeSet::new();
     for round in 0..40 {
         let mut child = starting(&alone);
-        thread::sleep(Duration::from_millis(5 * round));
+        // In the middle of what it makes there, or soon after it.
+        until("the folder", || Path::new(FOLDER).exists().then_some(()));
+        thread::sleep(Duration::from_micros(200 * round));
         kill(Pid::from_raw(child.id() as i32), Signal::SIGKILL).unwrap();
         child.wait().unwrap();
         seen.extend(states().iter().map(|path| path.file_name().unwrap().to_string_lossy()[..5].to_owned()));
-        if round % 8 == 7 {
-            // Else the first whole one is taken over by all that follow.
+        // What is half made is left for the next one; what is whole it would only take over.
+        if states().iter().any(|path| path.to_string_lossy().contains("state-")) {
             assert_eq!(refusal(&["stop", "--detach"]).code, Some(0));
         }
     }
     println!("left by the killed: {seen:?}");
-    assert!(seen.contains("state"), "{seen:?}");
+    assert!(seen.contains("half-"), "{seen:?}");
     let agent = alone.run();
     let mut pool = Pool::pthreads();
     pool.threads(90);

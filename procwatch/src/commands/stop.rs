@@ -9,7 +9,7 @@ use super::act::Output;
 use crate::{
     agent::AgentError,
     kernel::{
-        detach::{Detached, detach},
+        detach::{Detached, Removal},
         pins::PinFolder,
     },
     lock::{AGENT_LOCK, AgentLock, RunningAgent},
@@ -33,6 +33,7 @@ pub struct StopArgs {
 pub fn run(args: &StopArgs) -> Result<ExitCode, AgentError> {
     super::act::require_root("stop")?;
     let mut output = Output::new(false)?;
+    let removal = if args.detach { PinFolder::find_mounted().map(Removal::begin).transpose()? } else { None };
     let agent = RunningAgent::find(AGENT_LOCK.as_ref()).map_err(AgentError::io("the running agent"))?;
     match &agent {
         Some(agent) => {
@@ -47,10 +48,8 @@ pub fn run(args: &StopArgs) -> Result<ExitCode, AgentError> {
     }
     // So that no agent takes over what is about to be removed.
     let _lock = AgentLock::take(AGENT_LOCK.as_ref())?;
-    let Detached { was_pinned, left } = match PinFolder::find_mounted() {
-        Some(folder) => detach(&folder)?,
-        None => Detached { was_pinned: false, left: Vec::new() },
-    };
+    let removed = removal.map(Removal::finish).transpose()?;
+    let Detached { was_pinned, left } = removed.unwrap_or(Detached { was_pinned: false, left: Vec::new() });
     if left.is_empty() {
         output.remark(if was_pinned {
             "what was pinned is removed; nothing of procwatch is left in the kernel"

@@ -36,23 +36,41 @@ struct Objects {
     maps: BTreeMap<u32, String>,
 }
 
-/// Removes all that is pinned in the folder. No agent may run.
-///
-/// # Errors
-/// When there is something in the folder that is not ours, and then nothing is removed; or when it cannot be removed.
-pub fn detach(folder: &PinFolder) -> Result<Detached, KernelError> {
-    let mut objects = Objects::default();
-    for state in folder.states()? {
-        objects.note(&state)?;
-    }
-    let was_pinned = folder.remove()?;
-    let begun = Instant::now();
-    loop {
-        objects.keep_those_that_are_there();
-        if objects.is_empty() || begun.elapsed() > PATIENCE {
-            return Ok(Detached { was_pinned, left: objects.names() });
+/// What is to be taken out of the kernel.
+#[derive(Debug)]
+pub struct Removal {
+    folder: PinFolder,
+    objects: Objects,
+}
+
+impl Removal {
+    /// Notes what is pinned in the folder. An agent may run, and may take it away itself.
+    ///
+    /// # Errors
+    /// When there is something in the folder that is not ours.
+    pub fn begin(folder: PinFolder) -> Result<Self, KernelError> {
+        let mut objects = Objects::default();
+        for state in folder.states()? {
+            objects.note(&state)?;
         }
-        thread::sleep(LOOK_AGAIN);
+        Ok(Self { folder, objects })
+    }
+
+    /// Removes all that is still pinned, and waits until all that was is gone. No agent may run.
+    ///
+    /// # Errors
+    /// When there is something in the folder that is not ours, and then nothing is removed; or when it cannot be removed.
+    pub fn finish(self) -> Result<Detached, KernelError> {
+        let Self { folder, mut objects } = self;
+        let was_pinned = folder.remove()? || !objects.is_empty();
+        let begun = Instant::now();
+        loop {
+            objects.keep_those_that_are_there();
+            if objects.is_empty() || begun.elapsed() > PATIENCE {
+                return Ok(Detached { was_pinned, left: objects.names() });
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
     }
 }
 
