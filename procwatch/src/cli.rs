@@ -6,7 +6,7 @@ use crate::commands::{
     check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, events::EventsArgs, history::HistoryArgs,
     install::InstallArgs, keep::KeepArgs, layout::LayoutCommand, orphans::OrphansArgs, outlet::OutletCommand,
     place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs, report::ReportArgs, run::RunArgs,
-    schema::SchemaArgs, stage::StageArgs, status::StatusArgs, top::TopArgs, undo::UndoArgs,
+    schema::SchemaArgs, stage::StageArgs, status::StatusArgs, stop::StopArgs, top::TopArgs, undo::UndoArgs,
     uninstall::UninstallArgs, watch::WatchArgs,
 };
 
@@ -37,6 +37,13 @@ pub enum Command {
     /// From the agent's socket: for root, and for the members of the group procwatch. Exit code, fit for monitoring: 0:
     /// all is well; 1: degraded, and it says why; 2: the agent cannot do its work, none runs, or bad input.
     Status(StatusArgs),
+    /// End the running agent, and wait for that
+    ///
+    /// What it has pinned in the kernel stays and goes on without it, for the next agent. With --detach nothing stays; then it
+    /// need not run.
+    ///
+    /// Exit code 0: done, or nothing to do; 1: something is still in the kernel; 2: it could not be done, or not root.
+    Stop(StopArgs),
     /// Show what this kernel gives, what each absence costs, and whether the configuration is good
     ///
     /// Exit code 0: all that is needed is there; 1: procwatch runs with loss of function; 2: it cannot run, or the

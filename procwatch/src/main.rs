@@ -28,6 +28,7 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
         Command::Events(args) => in_runtime_for(commands::events::run(&args)),
         Command::Status(args) => in_runtime_for(commands::status::run(&args)),
         Command::Run(args) => in_runtime(commands::run::run(&args)),
+        Command::Stop(args) => commands::stop::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Diagnose(args) => commands::diagnose::run(&args),
         Command::Place(args) => commands::place::run(&args).map(|()| ExitCode::SUCCESS),

@@ -311,7 +311,7 @@ pub enum HealthTopic {
     Reloaded,
     /// The configuration was read again and is bad: the one before holds on.
     Refused,
-    /// The agent ends and has detached everything.
+    /// The agent ends. Everything is detached, but for what is pinned and is to stay.
     Stopped,
 }
 

@@ -22,7 +22,7 @@ use crate::{
     detect::{Decision, Detector, threads::Threads},
     event::{Body, Event, Subject},
     execute::contain::Warden,
-    kernel::{Kernel, RingReader},
+    kernel::{Kernel, RingReader, carry::Told},
     record::{Body as RecordBody, HealthTopic, Mode, Ring},
     service::Watchdog,
     status::ConfigStatus,
@@ -32,7 +32,7 @@ use crate::{
 /// The running agent.
 pub struct Guard {
     pub(super) kernel: Kernel,
-    urgent: RingReader,
+    pub(super) urgent: RingReader,
     pub(super) rules: RuleChooser,
     pub(super) measures: Measures,
     pub(super) placer: Placer,
@@ -46,8 +46,12 @@ pub struct Guard {
     pub(super) config_status: ConfigStatus,
     /// What was known when the agent looked around last.
     table: ProcessTable,
-    /// Missing urgent records that were answered by a look around.
-    lost: u64,
+    /// What was told under the rules of the agent before, until those of now are in force.
+    pub(super) told: Option<Told>,
+    /// What was taken over, in words.
+    pub(super) heritage: Option<String>,
+    /// What is pinned stays when the agent ends.
+    keeps: bool,
 }
 
 impl Guard {
@@ -62,11 +66,23 @@ impl Guard {
         placer: Placer,
         (report, feed): (Reporter, Feed),
     ) -> Result<Self, AgentError> {
-        let urgent = kernel.urgent()?;
+        let mut urgent = kernel.urgent()?;
+        // What the agent has not told when it dies waits there for the next one.
+        urgent.keep();
+        let heritage = kernel.is_adopted().then(|| {
+            format!("; took over what another agent has left, {} urgent records waited", urgent.count())
+        });
         placer.arm(&mut kernel, &mount)?;
         let warden = Warden::new(&mount, config.protect.clone());
         let rules = RuleChooser::new(&config, warden.clone());
-        rules.arm(&mut kernel, config.mode == Mode::Enforce)?;
+        let enforce = config.mode == Mode::Enforce;
+        rules.check_caps(&kernel)?;
+        let told = if kernel.is_adopted() && !rules.are_in_force(&kernel, enforce) {
+            Some(rules.replace(&mut kernel)?)
+        } else {
+            rules.arm(&mut kernel, enforce)?;
+            None
+        };
         kernel.steer(|control| control.stacks = 1)?;
         let measures = Measures::new(&config, Container::new(warden));
         let config_status = ConfigStatus::of(&config);
@@ -85,7 +101,9 @@ impl Guard {
             config,
             config_status,
             table,
-            lost: 0,
+            told,
+            heritage,
+            keeps: false,
         })
     }
 
@@ -100,7 +118,11 @@ impl Guard {
     /// When the kernel side or the output fails.
     pub fn begin(&mut self) -> Result<(), AgentError> {
         self.recover()?;
+        self.take_over_rules()?;
         self.look_around()?;
+        if self.kernel.is_adopted() {
+            self.go_on()?;
+        }
         self.feed_outputs()?;
         self.placer.begin_to_hold(&mut self.kernel)
     }
@@ -132,8 +154,14 @@ impl Guard {
     ) -> Result<(), AgentError> {
         let clock = self.report.converter.clock;
         loop {
-            self.drain()?;
-            self.report.shed();
+            while !self.take_in()? {
+                self.report.make_room().await;
+            }
+            self.report.make_room().await;
+            let written = self.report.written();
+            if (self.report.is_empty() && written.is_done()) || self.urgent.is_crowded() {
+                self.urgent.release();
+            }
             watchdog.alive();
             tokio::select! {
                 biased;
@@ -152,12 +180,15 @@ impl Guard {
                 }
                 wake = self.measures.next(&clock) => self.measure(wake)?,
                 note = inbox.next() => self.note(note)?,
+                () = written.done(), if self.report.is_empty() && self.urgent.owes() => {}
                 ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
                 cause = self.feed.ready() => self.feed.look(cause?, &mut self.kernel, &mut self.report)?,
             }
         }
         // What the kernel told before the order to end came is told, too.
-        self.kernel.steer(|control| (control.urgent, control.hold, control.stream_kinds) = (0, 0, 0))?;
+        self.keeps = self.kernel.pinned().is_some() && shutdown.keeps(self.config.pin).await;
+        let urgent = u32::from(self.keeps);
+        self.kernel.steer(|control| (control.urgent, control.hold, control.stream_kinds) = (urgent, 0, 0))?;
         self.drain()?;
         self.placer.tidy();
         Ok(())
@@ -225,22 +256,43 @@ impl Guard {
     }
 
     pub(super) fn drain(&mut self) -> Result<(), AgentError> {
-        while let Some(taken) = self.urgent.take() {
+        while !self.take_in()? {
+            self.report.shed();
+        }
+        Ok(())
+    }
+
+    /// Deals with what is in the ring, as far as the output can take it. Whether that was all.
+    pub(super) fn take_in(&mut self) -> Result<bool, AgentError> {
+        while !self.report.is_full() {
+            let Some(taken) = self.urgent.take() else {
+                return self.look_for_losses().map(|()| true);
+            };
             match taken.event {
+                Ok(event) if taken.is_old => {
+                    let event = self.of_old_rules(event);
+                    self.handle(event.into_iter().collect())?;
+                }
                 Ok(event) => self.handle(vec![event])?,
                 Err(error) => self.report.health(HealthTopic::Degraded, error.to_string())?,
             }
         }
-        let lost = self.urgent.lost();
-        if lost == self.lost {
-            return Ok(());
-        }
-        self.report.loss(Ring::Urgent, None, lost.saturating_sub(self.lost), lost)?;
-        self.lost = lost;
-        self.look_around()
+        Ok(false)
     }
 
-    /// The last words: what the kernel side counted that nobody was told yet. Everything is detached then.
+    /// What found the ring full is told, and made good by a look around.
+    fn look_for_losses(&mut self) -> Result<(), AgentError> {
+        if self.urgent.take_gap()
+            && let Some((lost, total)) = self.kernel.untold_losses()?
+        {
+            self.report.loss(Ring::Urgent, None, lost, total)?;
+            self.look_around()?;
+        }
+        Ok(())
+    }
+
+    /// The last words: what the kernel side counted that nobody was told yet. Everything is detached then, but for what is
+    /// to stay.
     ///
     /// # Errors
     /// When the output fails.
@@ -254,14 +306,20 @@ impl Guard {
             urgent.lost,
             self.report.lines_shed(),
         );
-        drop(self.kernel);
+        let stays = match self.kernel.pinned().filter(|_| self.keeps) {
+            Some(pinned) => format!("; what is pinned in {} goes on without an agent", pinned.folder),
+            None => String::new(),
+        };
+        self.kernel.release(self.keeps)?;
         let done = self.measures.stop(&mut self.report).await?;
         if let Some(account) = self.placer.account(&stats) {
             self.report.now_record(RecordBody::Placement(account))?;
         }
         let done = if done.is_empty() { done } else { format!("; actions: {done}") };
-        self.report.health(HealthTopic::Stopped, message + &done)?;
-        self.report.finish().await
+        self.report.health(HealthTopic::Stopped, message + &done + &stays)?;
+        self.report.finish().await?;
+        self.urgent.release();
+        Ok(())
     }
 
     /// Decides and acts. Acting may bring up further events, which are handled in their turn.

@@ -5,6 +5,7 @@ pub mod containing;
 pub mod diagnosing;
 pub mod feed;
 pub mod guard;
+pub mod heritage;
 pub mod inbox;
 pub mod measures;
 pub mod orders;

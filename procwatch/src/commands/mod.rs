@@ -19,6 +19,7 @@ pub mod run;
 pub mod schema;
 pub mod stage;
 pub mod status;
+pub mod stop;
 pub mod top;
 pub mod undo;
 pub mod uninstall;

@@ -19,6 +19,7 @@ use crate::{
         shutdown::Shutdown,
     },
     cgroup::Mount,
+    config::Pin,
     kernel::{Kernel, Setup},
     lock::{AGENT_LOCK, AgentLock},
     record::{HealthTopic, Mode},
@@ -97,8 +98,10 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
         stream_bytes,
         hold: wants_hold(&config),
         cap: RuleBook::new(&config).with_caps().next().is_some(),
+        pin: config.pin != Pin::Never,
     })?;
     let mut unavailable = kernel.unavailable().to_vec();
+    let notes = kernel.notes().to_vec();
 
     // Last of all that can fail, because it may start units.
     let placer = Placer::new(&config, &mount, |rule| backend(&config, rule, &mount))?;
@@ -108,6 +111,9 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let described = describe(&config);
     let feed = Feed::new(&mut kernel, audience, stream_bytes)?;
     let mut guard = Guard::arm(kernel, (orders, config), mount, placer, (report, feed))?;
+    for note in notes {
+        guard.report().health(HealthTopic::Degraded, note)?;
+    }
     for what in unavailable {
         guard.report().health(HealthTopic::Unavailable, what)?;
     }
@@ -117,10 +123,11 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
         guard.report().health(HealthTopic::Degraded, error.to_string())?;
     }
     let armed = format!(
-        "armed in {} ms: {}{}; priority {}",
+        "armed in {} ms: {}{}{}; priority {}",
         begun.elapsed().as_millis(),
         described,
         moves.unwrap_or_default(),
+        guard.heritage().unwrap_or_default(),
         priority.name()
     );
     guard.armed(begun.elapsed());

@@ -57,7 +57,7 @@ pub async fn run(args: &WatchArgs) -> Result<(), AgentError> {
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
     let report = Reporter::new(Format::of(args.json, args.wide), &mount)?;
     let ring_bytes = args.ring_kib << 10;
-    let kernel = Kernel::load(Setup { stream_bytes: ring_bytes, hold: false, cap: false })?;
+    let kernel = Kernel::load(Setup { stream_bytes: ring_bytes, hold: false, cap: false, pin: false })?;
 
     let mut stream = Stream::new(kernel, ring_bytes, &mount, filter, report, args.lineage, args.count)?;
     stream.open(cgroup.as_ref())?;

@@ -93,6 +93,7 @@ fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
     config.favordynmods = layer.favordynmods.unwrap_or(config.favordynmods);
     config.log = layer.log.map_or(config.log.take(), Switch::on);
     config.history = layer.history.map_or(config.history.take(), Switch::on);
+    config.pin = layer.pin.unwrap_or(config.pin);
     config.protect.add(layer.protect);
     if let Some(socket) = layer.socket {
         config.socket = socket.over(config.socket.take());

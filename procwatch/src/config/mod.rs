@@ -3,6 +3,7 @@
 mod error;
 mod history;
 mod ignore;
+mod kernel;
 mod layout;
 mod load;
 mod log;
@@ -24,6 +25,7 @@ use std::{path::PathBuf, time::Duration};
 pub use error::{ConfigError, Location, Problem};
 pub use history::HistoryConfig;
 pub use ignore::Ignore;
+pub use kernel::Pin;
 pub use load::{DEFAULT_FOLDER, default_files_exist, load, load_from};
 pub use log::{LogConfig, Sync};
 pub use output::Switch;
@@ -70,6 +72,8 @@ pub struct Config {
     pub log: Option<LogConfig>,
     /// What happened, in a database.
     pub history: Option<HistoryConfig>,
+    /// Whether the kernel's part outlives the agent.
+    pub pin: Pin,
     /// The files that were read, in their order; none when all is built in.
     pub files: Vec<PathBuf>,
 }
@@ -89,6 +93,7 @@ impl Default for Config {
             socket: Some(SocketConfig::default()),
             log: None,
             history: Some(HistoryConfig::default()),
+            pin: Pin::default(),
             files: Vec::new(),
         }
     }

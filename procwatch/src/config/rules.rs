@@ -9,6 +9,7 @@ use super::{
     ThreadRule,
     error::{Problem, quote},
     history::read_history,
+    kernel::{Pin, read_kernel},
     layout::read_layouts,
     log::read_log,
     metrics::{MetricsConfig, read_metrics},
@@ -56,6 +57,8 @@ pub struct Layer {
     pub log: Option<Switch<LogConfig>>,
     /// The history.
     pub history: Option<Switch<HistoryConfig>>,
+    /// Whether the kernel's part outlives the agent.
+    pub pin: Option<Pin>,
 }
 
 impl Layer {
@@ -99,6 +102,7 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
             "outlet",
             "log",
             "history",
+            "kernel",
         ],
     );
     Layer {
@@ -108,6 +112,7 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
         threads: root.get("threads").map(|value| read_threads(reader, value, accounts)).unwrap_or_default(),
         protect: root.get("protect").map(|value| read_protect(reader, value)).unwrap_or_default(),
         place: root.get("place").map(|value| read_places(reader, value, accounts)).unwrap_or_default(),
+        pin: root.get("kernel").and_then(|value| read_kernel(reader, value)),
         layout: root.get("layout").map(|value| read_layouts(reader, value)).unwrap_or_default(),
         metrics: root.get("metrics").and_then(|value| read_metrics(reader, value)),
         outlets: root.get("outlet").map(|value| read_outlets(reader, value, accounts)).unwrap_or_default(),

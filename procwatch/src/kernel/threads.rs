@@ -2,22 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use aya::{
-    Ebpf,
-    maps::{Array, HashMap, MapData, MapError},
-};
+use aya::maps::{Array, HashMap, MapData, MapError};
 use bytemuck::Zeroable as _;
 use procwatch_common::{
-    growth::{Growth, WAYS},
+    growth::{BURST, Growth, LEAK, WAYS},
     policy::{MAX_THREAD_RULES, PROTECTED, ProcessCell, ThreadCell},
 };
 
 use super::{
     KernelError,
     carry::{self, Told},
-    object::typed,
+    maps::Maps,
 };
-use crate::event::{BootTime, ProcessKey};
+use crate::event::{BootTime, ProcessKey, Way};
 
 const BPF_NOEXIST: u64 = 1;
 const BPF_EXIST: u64 = 2;
@@ -33,12 +30,12 @@ pub struct ThreadMaps {
 }
 
 impl ThreadMaps {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+    pub(super) fn take(maps: &mut Maps) -> Result<Self, KernelError> {
         Ok(Self {
-            rules: typed(ebpf, "THREAD_RULES")?,
-            cells: typed(ebpf, "THREAD_CELLS")?,
-            crossed: typed(ebpf, "CROSSED")?,
-            growth: typed(ebpf, "GROWTH")?,
+            rules: maps.take("THREAD_RULES")?,
+            cells: maps.take("THREAD_CELLS")?,
+            crossed: maps.take("CROSSED")?,
+            growth: maps.take("GROWTH")?,
         })
     }
 
@@ -137,6 +134,13 @@ impl ThreadMaps {
 
     fn cell_of(&self, process: ProcessKey) -> Option<ProcessCell> {
         self.cells.get(&process.pid, 0).ok().filter(|cell| cell.start_ns == process.start.0)
+    }
+
+    /// The burst and the leak of a process, if they were told and are not over.
+    pub fn lasting(&self, process: ProcessKey) -> Vec<Way> {
+        let told = self.growth.get(&key(process, 0), 0).map(|growth| growth.told).unwrap_or_default();
+        let ways = [(BURST, Way::Burst), (LEAK, Way::Leak)].into_iter();
+        ways.filter(|(number, _)| told[*number as usize] != 0).map(|(_, way)| way).collect()
     }
 
     /// How many processes each rule of other than the number 0 has now, by number.

@@ -118,11 +118,11 @@ fn bad_modes_and_levels() {
     for (text, message) in [
         (
             "moed = \"observe\"",
-            "t.toml:1: moed: unknown key; did you mean \"mode\"? (known: mode, backend, favordynmods, threads, protect, place, layout, socket, metrics, outlet, log, history)",
+            "t.toml:1: moed: unknown key; did you mean \"mode\"? (known: mode, backend, favordynmods, threads, protect, place, layout, socket, metrics, outlet, log, history, kernel)",
         ),
         (
             "colour = 1",
-            "t.toml:1: colour: unknown key (known: mode, backend, favordynmods, threads, protect, place, layout, socket, metrics, outlet, log, history)",
+            "t.toml:1: colour: unknown key (known: mode, backend, favordynmods, threads, protect, place, layout, socket, metrics, outlet, log, history, kernel)",
         ),
         (
             "\nmode = \"enforced\"",
