@@ -201,7 +201,7 @@ fn the_tables_of_health_tell_the_same() {
 }
 
 /// Asks an SQL shell, where there is one.
-fn sqlite(db: &Path) -> Option<impl Fn(&str) -> Vec<String>> {
+fn sqlite(db: &Path) -> Option<impl Fn(&str) -> Vec<String> + use<>> {
     Command::new("sqlite3").arg("-version").output().ok()?;
     let db = db.to_owned();
     Some(move |sql: &str| {
@@ -324,16 +324,18 @@ fn a_full_disk_costs_records_and_not_the_agent() {
             explosions += 1;
             agent.records().iter().any(|it| is_complaint(it, what, "records are dropped")).then_some(())
         });
-        (0..5).for_each(|_| drop(explode_and_wait(&agent)));
+        for _ in 0..5 {
+            explode_and_wait(&agent);
+        }
         let complaints =
             |agent: &Agent, text| agent.records().iter().filter(|it| is_complaint(it, what, text)).count();
         assert_eq!(complaints(&agent, "records are dropped"), 1, "{what}: once");
         fs::remove_file(small.ballast()).unwrap();
         until("it works again", || {
             explode_and_wait(&agent);
-            (complaints(&agent, "works again") > 0).then_some(())
+            (complaints(&agent, ": works again") > 0).then_some(())
         });
-        let again = agent.wait_for("it says so", |it| is_complaint(it, what, "works again"));
+        let again = agent.wait_for("it says so", |it| is_complaint(it, what, ": works again"));
         let told = agent.finish().records;
         let kept = kept();
         assert_eq!(kept.len() + dropped(&again), told.len(), "{what}: each is kept or counted");
