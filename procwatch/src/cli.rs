@@ -3,9 +3,10 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, install::InstallArgs, keep::KeepArgs,
-    layout::LayoutCommand, orphans::OrphansArgs, place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs,
-    run::RunArgs, stage::StageArgs, undo::UndoArgs, uninstall::UninstallArgs, watch::WatchArgs,
+    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, events::EventsArgs, install::InstallArgs,
+    keep::KeepArgs, layout::LayoutCommand, orphans::OrphansArgs, outlet::OutletCommand, place::PlaceArgs,
+    recover::RecoverArgs, replay::ReplayArgs, run::RunArgs, schema::SchemaArgs, stage::StageArgs,
+    status::StatusArgs, undo::UndoArgs, uninstall::UninstallArgs, watch::WatchArgs,
 };
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
@@ -24,6 +25,17 @@ pub enum Command {
     Watch(WatchArgs),
     /// Run the agent: thread alerts, and placement of su'ed processes where the configuration says so
     Run(RunArgs),
+    /// Show what the running agent tells: alerts, decisions, actions, its health; with --kind every fork, exec, exit too
+    ///
+    /// The same filters and forms as of `watch`, from the agent's socket: for root, and for the members of the group
+    /// procwatch. Exit code 0: ended as ordered; 1: the agent let go of us, because we read too slowly; 2: no agent
+    /// runs, it is gone, or bad input.
+    Events(EventsArgs),
+    /// Show how the running agent is: health, rules, losses, memory, outputs, the last alerts
+    ///
+    /// From the agent's socket: for root, and for the members of the group procwatch. Exit code, fit for monitoring: 0:
+    /// all is well; 1: degraded, and it says why; 2: the agent cannot do its work, none runs, or bad input.
+    Status(StatusArgs),
     /// Show what this kernel gives, what each absence costs, and whether the configuration is good
     ///
     /// Exit code 0: all that is needed is there; 1: procwatch runs with loss of function; 2: it cannot run, or the
@@ -67,12 +79,15 @@ pub enum Command {
     /// Compare the CPUs of slices with the configuration's [[layout]], or set them
     #[command(subcommand)]
     Layout(LayoutCommand),
+    /// Try an outlet of the configuration: a web server, mail, a program or terminals that are told of alerts
+    #[command(subcommand)]
+    Outlet(OutletCommand),
     /// Tell which alerts a recorded stream would have raised under a configuration; no kernel is asked
     ///
     /// Exit code 0: done; 1: --diff found a difference; 2: it could not be done, or bad input.
     Replay(ReplayArgs),
     /// Print the JSON Schema of the lines that --json writes
-    Schema,
+    Schema(SchemaArgs),
     /// Make this binary a service of the machine: unit, configuration, group, man pages, completions
     ///
     /// Says what it does, never overwrites what it has not written itself, and leaves a configuration as it is. Where

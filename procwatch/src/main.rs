@@ -25,6 +25,8 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
     match command {
         Command::Watch(args) => in_runtime(commands::watch::run(&args)),
+        Command::Events(args) => in_runtime_for(commands::events::run(&args)),
+        Command::Status(args) => in_runtime_for(commands::status::run(&args)),
         Command::Run(args) => in_runtime(commands::run::run(&args)),
         Command::Check(args) => commands::check::run(&args),
         Command::Diagnose(args) => commands::diagnose::run(&args),
@@ -34,9 +36,10 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
         Command::Undo(args) => commands::undo::run(&args),
         Command::Recover(args) => commands::recover::run(&args),
         Command::Layout(command) => Ok(commands::layout::run(&command)?),
+        Command::Outlet(command) => commands::outlet::run(&command),
         Command::Replay(args) => commands::replay::run(&args),
-        Command::Schema => {
-            commands::schema::run().map_err(AgentError::io("standard output"))?;
+        Command::Schema(args) => {
+            commands::schema::run(&args).map_err(AgentError::io("standard output"))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Install(args) => commands::install::run(&args),
@@ -46,15 +49,19 @@ fn dispatch(command: Command) -> Result<ExitCode, AgentError> {
     }
 }
 
-/// One thread does all the work; another may wait for standard output, and is not waited for at the end.
 fn in_runtime(work: impl Future<Output = Result<(), AgentError>>) -> Result<ExitCode, AgentError> {
+    in_runtime_for(async { work.await.map(|()| ExitCode::SUCCESS) })
+}
+
+/// One thread does all the work; another may wait for standard output, and is not waited for at the end.
+fn in_runtime_for(work: impl Future<Output = Result<ExitCode, AgentError>>) -> Result<ExitCode, AgentError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(AgentError::io("the runtime"))?;
     let result = runtime.block_on(work);
     runtime.shutdown_background();
-    result.map(|()| ExitCode::SUCCESS)
+    result
 }
 
 #[expect(clippy::print_stderr, reason = "the one place that tells why the program ends")]

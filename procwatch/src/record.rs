@@ -2,6 +2,7 @@
 
 mod action;
 mod alert;
+mod body;
 mod diagnosis;
 mod place;
 

@@ -22,7 +22,9 @@ mod program;
 mod sandbox;
 mod scene;
 pub mod service;
+mod talk;
 mod values;
+pub mod web;
 
 use std::{
     thread,
@@ -38,6 +40,7 @@ pub use self::{
     program::{Started, compiled, compiled_static, for_everyone, script, start},
     sandbox::Sandbox,
     scene::{SCENE_UID, Scene, leaf_of},
+    talk::{SOCKET, Talk},
     values::{Kinds, kinds, number, of_kind, text, texts},
 };
 

@@ -5,6 +5,7 @@ use procwatch_common::stats::Stats;
 use super::{
     AgentError,
     containing::Container,
+    feed::Feed,
     inbox::{Inbox, Note},
     measures::{Measures, Wake},
     orders::Orders,
@@ -13,6 +14,7 @@ use super::{
     report::Reporter,
     rules::RuleChooser,
     shutdown::Shutdown,
+    status::Standing,
 };
 use crate::{
     cgroup::Mount,
@@ -35,6 +37,8 @@ pub struct Guard {
     pub(super) measures: Measures,
     pub(super) placer: Placer,
     pub(super) report: Reporter,
+    pub(super) feed: Feed,
+    pub(super) standing: Standing,
     pub(super) mount: Mount,
     pub(super) orders: Orders,
     /// What holds now.
@@ -56,7 +60,7 @@ impl Guard {
         (orders, config): (Orders, Config),
         mount: Mount,
         placer: Placer,
-        report: Reporter,
+        (report, feed): (Reporter, Feed),
     ) -> Result<Self, AgentError> {
         let urgent = kernel.urgent()?;
         placer.arm(&mut kernel, &mount)?;
@@ -74,6 +78,8 @@ impl Guard {
             measures,
             placer,
             report,
+            feed,
+            standing: Standing::new(),
             mount,
             orders,
             config,
@@ -146,10 +152,11 @@ impl Guard {
                 wake = self.measures.next(&clock) => self.measure(wake)?,
                 note = inbox.next() => self.note(note)?,
                 ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
+                cause = self.feed.ready() => self.feed.look(cause?, &mut self.kernel, &mut self.report)?,
             }
         }
         // What the kernel told before the order to end came is told, too.
-        self.kernel.steer(|control| (control.urgent, control.hold) = (0, 0))?;
+        self.kernel.steer(|control| (control.urgent, control.hold, control.stream_kinds) = (0, 0, 0))?;
         self.drain()?;
         self.placer.tidy();
         Ok(())
@@ -160,7 +167,7 @@ impl Guard {
         match note {
             Note::Complaint(what) => self.report.health(HealthTopic::Degraded, what),
             Note::Reload => self.reload(),
-            Note::Ask(_) => Ok(()),
+            Note::Ask(ask) => self.answer(ask),
         }
     }
 

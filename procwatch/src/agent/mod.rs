@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod containing;
 pub mod diagnosing;
+pub mod feed;
 pub mod guard;
 pub mod inbox;
 pub mod measures;
@@ -15,7 +16,10 @@ pub mod reload;
 pub mod report;
 pub mod rules;
 pub mod shutdown;
+pub mod status;
 pub mod stream;
+mod tally;
+mod tap;
 
 use crate::kernel::KernelError;
 
@@ -63,6 +67,15 @@ pub enum AgentError {
     /// Installing or removing.
     #[error(transparent)]
     Install(#[from] crate::install::InstallError),
+    /// The agent's socket.
+    #[error(transparent)]
+    Socket(#[from] crate::socket::server::SocketError),
+    /// The address where figures are given.
+    #[error(transparent)]
+    Metrics(#[from] crate::metrics::MetricsError),
+    /// The agent, asked by its socket.
+    #[error(transparent)]
+    Client(#[from] crate::socket::client::ClientError),
     /// The command line.
     #[error("{0}")]
     Usage(String),

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{AgentError, ask::Asker};
+use super::{AgentError, ask::Asker, tally::Tally};
 use crate::{
-    config::Config,
+    config::{Config, SocketConfig, metrics::MetricsConfig, outlet::OutletConfig},
+    metrics::Metrics,
+    outlets::Outlet,
     record::Record,
     service::{journal, notify},
     sink::{
@@ -12,6 +14,7 @@ use crate::{
         journal::Journal,
         listener::{Complaints, Listener, Told},
     },
+    socket::{audience::Audience, server::Server},
     status::OutputStatus,
 };
 
@@ -22,14 +25,23 @@ pub enum Wanted {
     Journal,
     /// The line of `systemctl status`.
     Headline,
+    /// The agent's socket.
+    Socket(SocketConfig),
+    /// Figures for Prometheus.
+    Metrics(MetricsConfig),
+    /// One who is told of alerts.
+    Outlet(Box<OutletConfig>),
 }
 
 impl Wanted {
     /// All outputs of a configuration.
-    pub fn all(_config: &Config) -> Vec<Self> {
+    pub fn all(config: &Config) -> Vec<Self> {
         let journal = journal::is_stdout().then_some(Self::Journal);
         let headline = notify::is_wanted().then_some(Self::Headline);
-        journal.into_iter().chain(headline).collect()
+        let socket = config.socket.clone().map(Self::Socket);
+        let metrics = config.metrics.clone().map(Self::Metrics);
+        let outlets = config.outlets.iter().map(|rule| Self::Outlet(Box::new(rule.outlet.clone())));
+        journal.into_iter().chain(headline).chain(socket).chain(metrics).chain(outlets).collect()
     }
 
     /// Whether it stands in for standard output, where nothing is written then.
@@ -38,12 +50,22 @@ impl Wanted {
     }
 
     /// Opens it. Called within the agent's tokio runtime, which has one thread.
-    fn open(&self, _asker: &Asker, complaints: &Complaints) -> Result<Box<dyn Listener>, AgentError> {
+    fn open(
+        &self,
+        asker: &Asker,
+        complaints: &Complaints,
+        audience: &Arc<Audience>,
+    ) -> Result<Box<dyn Listener>, AgentError> {
         Ok(match self {
             Self::Journal => {
                 Box::new(Journal::open(complaints.clone()).map_err(AgentError::io("the journal"))?)
             }
             Self::Headline => Box::<Headline>::default(),
+            Self::Socket(config) => Box::new(Server::open(config, audience, asker, complaints)?),
+            Self::Metrics(config) => Box::new(Metrics::open(config, asker, complaints)?),
+            Self::Outlet(config) => Box::new(
+                Outlet::open(config, complaints).map_err(AgentError::io("the thread of an outlet"))?,
+            ),
         })
     }
 }
@@ -53,12 +75,25 @@ pub struct Outputs {
     open: Vec<(Wanted, Box<dyn Listener>)>,
     asker: Asker,
     complaints: Complaints,
+    audience: Arc<Audience>,
+    tally: Tally,
 }
 
 impl Outputs {
     /// None yet.
-    pub const fn new(asker: Asker, complaints: Complaints) -> Self {
-        Self { open: Vec::new(), asker, complaints }
+    pub fn new(asker: Asker, complaints: Complaints) -> Self {
+        let (audience, tally) = (Audience::new(), Tally::default());
+        Self { open: Vec::new(), asker, complaints, audience, tally }
+    }
+
+    /// The clients of the socket.
+    pub fn audience(&self) -> Arc<Audience> {
+        Arc::clone(&self.audience)
+    }
+
+    /// What was told so far.
+    pub(super) const fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Opens what is wanted and not open, then closes what is open and not wanted.
@@ -68,15 +103,13 @@ impl Outputs {
     pub fn set(&mut self, wanted: &[Wanted]) -> Result<(), AgentError> {
         let mut new = Vec::new();
         for output in wanted.iter().filter(|output| !self.open.iter().any(|(open, _)| open == *output)) {
-            new.push((output.clone(), output.open(&self.asker, &self.complaints)?));
+            new.push((output.clone(), output.open(&self.asker, &self.complaints, &self.audience)?));
         }
         let (kept, done): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.open).into_iter().partition(|(open, _)| wanted.contains(open));
         self.open = kept;
         self.open.extend(new);
-        for (_, listener) in done {
-            listener.finish();
-        }
+        finish(done);
         Ok(())
     }
 
@@ -85,6 +118,7 @@ impl Outputs {
     /// # Errors
     /// When it cannot be encoded.
     pub fn tell(&mut self, record: &Record) -> Result<(), AgentError> {
+        self.tally.note(record);
         if self.open.is_empty() {
             return Ok(());
         }
@@ -102,6 +136,12 @@ impl Outputs {
 
     /// The agent ends.
     pub fn finish(self) {
-        self.open.into_iter().for_each(|(_, listener)| listener.finish());
+        finish(self.open);
     }
+}
+
+/// All know before one is waited for.
+fn finish(mut done: Vec<(Wanted, Box<dyn Listener>)>) {
+    done.iter_mut().for_each(|(_, listener)| listener.end_soon());
+    done.into_iter().for_each(|(_, listener)| listener.finish());
 }

@@ -4,12 +4,15 @@ mod error;
 mod ignore;
 mod layout;
 mod load;
+pub mod metrics;
 mod names;
+pub mod outlet;
 mod owner;
 mod place;
 mod protect;
 mod read;
 mod rules;
+mod socket;
 mod thread_rule;
 pub mod threads;
 
@@ -21,6 +24,7 @@ pub use load::{DEFAULT_FOLDER, default_files_exist, load, load_from};
 pub use owner::{Accounts, Owner, SystemAccounts};
 pub use protect::Protect;
 pub use rules::Layer;
+pub use socket::{SocketConfig, SocketLayer};
 pub use thread_rule::{
     Actions, Burst, Containment, Leak, Match, NormalRange, OnMissing, Program, Step, ThreadRule,
 };
@@ -50,6 +54,12 @@ pub struct Config {
     pub place: Vec<PlaceRule>,
     /// Which CPUs which slice has: at most one entry for a slice, and none wider than one above it.
     pub layout: Vec<LayoutRule>,
+    /// Where the agent's figures can be fetched, if anywhere.
+    pub metrics: Option<metrics::MetricsConfig>,
+    /// Who is told of alerts: no two of one name.
+    pub outlets: Vec<outlet::OutletRule>,
+    /// Where clients ask the agent; `None` when they cannot.
+    pub socket: Option<SocketConfig>,
     /// The files that were read, in their order; none when all is built in.
     pub files: Vec<PathBuf>,
 }
@@ -64,6 +74,9 @@ impl Default for Config {
             protect: Protect::default(),
             place: Vec::new(),
             layout: Vec::new(),
+            metrics: None,
+            outlets: Vec::new(),
+            socket: Some(SocketConfig::default()),
             files: Vec::new(),
         }
     }

@@ -5,12 +5,15 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::{
-    Accounts, BackendChoice, LayoutRule, PlaceRule, Protect, ThreadRule,
+    Accounts, BackendChoice, LayoutRule, PlaceRule, Protect, SocketLayer, ThreadRule,
     error::{Problem, quote},
     layout::read_layouts,
+    metrics::{MetricsConfig, read_metrics},
+    outlet::{OutletRule, read_outlets},
     place::read_places,
     protect::read_protect,
     read::Reader,
+    socket::read_socket,
     threads::read_threads,
 };
 use crate::{record::Mode, text::escape};
@@ -40,6 +43,12 @@ pub struct Layer {
     pub place: Vec<PlaceRule>,
     /// CPUs of slices.
     pub layout: Vec<LayoutRule>,
+    /// Where figures are given.
+    pub metrics: Option<MetricsConfig>,
+    /// Who is told of alerts.
+    pub outlets: Vec<OutletRule>,
+    /// Where clients ask.
+    pub socket: Option<SocketLayer>,
 }
 
 impl Layer {
@@ -70,7 +79,9 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
     reader.check_keys(
         root,
         "",
-        &["mode", "backend", "favordynmods", "threads", "protect", "place", "layout"],
+        &[
+            "mode", "backend", "favordynmods", "threads", "protect", "place", "layout", "socket", "metrics", "outlet",
+        ],
     );
     Layer {
         mode: root.get("mode").and_then(|value| reader.word(value, "mode", "mode", &MODES)),
@@ -80,6 +91,9 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
         protect: root.get("protect").map(|value| read_protect(reader, value)).unwrap_or_default(),
         place: root.get("place").map(|value| read_places(reader, value, accounts)).unwrap_or_default(),
         layout: root.get("layout").map(|value| read_layouts(reader, value)).unwrap_or_default(),
+        metrics: root.get("metrics").and_then(|value| read_metrics(reader, value)),
+        outlets: root.get("outlet").map(|value| read_outlets(reader, value, accounts)).unwrap_or_default(),
+        socket: root.get("socket").and_then(|value| read_socket(reader, value, accounts)),
     }
 }
 

@@ -79,12 +79,12 @@ impl<W: Write> Human<W> {
     }
 
     fn add(&mut self, body: &Body) {
-        self.line.add(format_args!("{:KIND_WIDTH$} ", kind(body)));
-        if let Some(process) = process(body) {
+        self.line.add(format_args!("{:KIND_WIDTH$} ", body.kind()));
+        if let Some(process) = body.process() {
             add_process(process, &mut self.line);
         }
         detail::add(body, &mut self.users, &mut self.line);
-        if let Some(lineage) = process(body).and_then(|process| process.lineage.as_deref()) {
+        if let Some(lineage) = body.process().and_then(|process| process.lineage.as_deref()) {
             detail::add_lineage(lineage, &mut self.line);
         }
     }
@@ -125,50 +125,11 @@ pub(crate) fn action_line(act: &Act, columns: usize) -> String {
     String::from_utf8_lossy(line.as_bytes()).into_owned()
 }
 
-/// The name of a record's kind, the same as in JSON.
-pub(crate) const fn kind(body: &Body) -> &'static str {
-    match body {
-        Body::Fork(_) => "fork",
-        Body::Thread(_) => "thread",
-        Body::Exec(_) => "exec",
-        Body::Exit(_) => "exit",
-        Body::ThreadExit(_) => "thread-exit",
-        Body::Uid(_) => "uid",
-        Body::Cgroup(_) => "cgroup",
-        Body::Alert(_) => "alert",
-        Body::Cleared(_) => "cleared",
-        Body::Refused(_) => "refused",
-        Body::Decision(_) => "decision",
-        Body::Outcome(_) => "outcome",
-        Body::Hold(_) => "hold",
-        Body::Placement(_) => "placement",
-        Body::Action(_) => "action",
-        Body::Diagnosis(_) => "diagnosis",
-        Body::Loss(_) => "loss",
-        Body::Health(_) => "health",
-        Body::Summary(_) => "summary",
-    }
-}
-
-/// Whom a record is about; `None` when it is about procwatch itself.
-pub(crate) const fn process(body: &Body) -> Option<&Process> {
-    Some(match body {
-        Body::Fork(fork) => &fork.process,
-        Body::Thread(thread) => &thread.process,
-        Body::Exec(exec) => &exec.process,
-        Body::Exit(exit) | Body::ThreadExit(exit) => &exit.process,
-        Body::Uid(uid) => &uid.process,
-        Body::Cgroup(cgroup) => &cgroup.process,
-        Body::Alert(alert) => &alert.process,
-        Body::Cleared(cleared) => &cleared.process,
-        Body::Refused(refused) => &refused.process,
-        Body::Decision(decision) => &decision.process,
-        Body::Outcome(outcome) => &outcome.process,
-        Body::Hold(hold) => &hold.process,
-        Body::Action(act) => &act.process,
-        Body::Diagnosis(diagnosed) => &diagnosed.process,
-        Body::Placement(_) | Body::Loss(_) | Body::Health(_) | Body::Summary(_) => return None,
-    })
+/// What is particular to a record, in one line without time and process: for those who tell of few.
+pub(crate) fn detail_line(record: &Record, columns: usize) -> String {
+    let mut line = Line::new(columns, false);
+    detail::add(&record.body, &mut UserNames::new(), &mut line);
+    String::from_utf8_lossy(line.as_bytes()).into_owned()
 }
 
 fn add_process(process: &Process, line: &mut Line) {

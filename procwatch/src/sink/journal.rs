@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::{
-    human::{Human, Style, kind, process},
+    human::{Human, Style},
     listener::{Complaints, Listener, Told},
 };
 use crate::{
@@ -147,8 +147,8 @@ impl Writer {
 fn entry(told: &Told, lines: &mut Human<io::Sink>) -> Entry {
     let body = &told.record.body;
     let mut entry = Entry::new(lines.message(&told.record), priority(body));
-    entry.field("PROCWATCH_KIND", kind(body).as_bytes());
-    if let Some(process) = process(body) {
+    entry.field("PROCWATCH_KIND", body.kind().as_bytes());
+    if let Some(process) = body.process() {
         add_process(process, &mut entry);
     }
     add_particulars(body, &mut entry);

@@ -41,6 +41,9 @@ pub trait Listener {
     /// How it fares.
     fn status(&self) -> OutputStatus;
 
+    /// [`Self::finish`] will be called soon, after others were told the same: what takes time may begin.
+    fn end_soon(&mut self) {}
+
     /// The agent ends, or goes on without it: what waits is written, within about half a second.
     fn finish(self: Box<Self>);
 }

@@ -1,0 +1,51 @@
+//! What all records have in common besides their time.
+
+use super::{Body, Process};
+
+impl Body {
+    /// The name of its kind, the same as in JSON.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Fork(_) => "fork",
+            Self::Thread(_) => "thread",
+            Self::Exec(_) => "exec",
+            Self::Exit(_) => "exit",
+            Self::ThreadExit(_) => "thread-exit",
+            Self::Uid(_) => "uid",
+            Self::Cgroup(_) => "cgroup",
+            Self::Alert(_) => "alert",
+            Self::Cleared(_) => "cleared",
+            Self::Refused(_) => "refused",
+            Self::Decision(_) => "decision",
+            Self::Outcome(_) => "outcome",
+            Self::Hold(_) => "hold",
+            Self::Placement(_) => "placement",
+            Self::Action(_) => "action",
+            Self::Diagnosis(_) => "diagnosis",
+            Self::Loss(_) => "loss",
+            Self::Health(_) => "health",
+            Self::Summary(_) => "summary",
+        }
+    }
+
+    /// Whom it is about; `None` when it is about procwatch itself.
+    pub const fn process(&self) -> Option<&Process> {
+        Some(match self {
+            Self::Fork(fork) => &fork.process,
+            Self::Thread(thread) => &thread.process,
+            Self::Exec(exec) => &exec.process,
+            Self::Exit(exit) | Self::ThreadExit(exit) => &exit.process,
+            Self::Uid(uid) => &uid.process,
+            Self::Cgroup(cgroup) => &cgroup.process,
+            Self::Alert(alert) => &alert.process,
+            Self::Cleared(cleared) => &cleared.process,
+            Self::Refused(refused) => &refused.process,
+            Self::Decision(decision) => &decision.process,
+            Self::Outcome(outcome) => &outcome.process,
+            Self::Hold(hold) => &hold.process,
+            Self::Action(act) => &act.process,
+            Self::Diagnosis(diagnosed) => &diagnosed.process,
+            Self::Placement(_) | Self::Loss(_) | Self::Health(_) | Self::Summary(_) => return None,
+        })
+    }
+}
