@@ -13,7 +13,7 @@ fn shown(record: Record) -> String {
 }
 
 fn of_kind(wanted: &str) -> Record {
-    samples::all().into_iter().find(|record| kind(&record.body) == wanted).unwrap()
+    samples::all().into_iter().find(|record| record.body.kind() == wanted).unwrap()
 }
 
 /// The value of a field, and that there is no second one.
@@ -48,14 +48,14 @@ fn an_alert_can_be_asked_for_by_everything_that_matters() {
             .starts_with("alert          4242    4341     100 alice    python3         WARNING 100 threads")
     );
     let json: Record = serde_json::from_str(value(&entry, "PROCWATCH_JSON").unwrap()).unwrap();
-    assert_eq!(kind(&json.body), "alert");
+    assert_eq!(json.body.kind(), "alert");
 }
 
 #[test]
 fn every_kind_of_record_has_an_entry() {
     for record in samples::all() {
-        let name = kind(&record.body);
-        let has_process = process(&record.body).is_some();
+        let name = record.body.kind();
+        let has_process = record.body.process().is_some();
         let entry = shown(record);
         assert_eq!(value(&entry, "PROCWATCH_KIND"), Some(name));
         assert!(value(&entry, "MESSAGE").unwrap().starts_with(name), "{entry}");
