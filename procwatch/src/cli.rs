@@ -4,8 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, events::EventsArgs, keep::KeepArgs,
-    layout::LayoutCommand, orphans::OrphansArgs, outlet::OutletCommand, place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs,
-    run::RunArgs, schema::SchemaArgs, status::StatusArgs, undo::UndoArgs, watch::WatchArgs,
+    layout::LayoutCommand, orphans::OrphansArgs, outlet::OutletCommand, place::PlaceArgs,
+    recover::RecoverArgs, replay::ReplayArgs, run::RunArgs, schema::SchemaArgs, status::StatusArgs,
+    undo::UndoArgs, watch::WatchArgs,
 };
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.

@@ -234,7 +234,8 @@ fn bad_clients_hold_nothing_up() {
     slow.read_exact(&mut [0; 10]).unwrap();
     let mut pool = Pool::pthreads();
     pool.threads(90);
-    let alert = scene.agent.wait_for("the alert", |record| record["kind"] == "alert" && record["pid"] == pool.pid());
+    let alert =
+        scene.agent.wait_for("the alert", |record| record["kind"] == "alert" && record["pid"] == pool.pid());
     assert!(number(&alert["latency_ns"]) < 1_000_000_000, "{alert}");
     let begun = Instant::now();
     scene.wait_for(&alerts("notice", "level"), 1.0);

@@ -43,9 +43,7 @@ fn wait_for_alert(agent: &Agent, pid: u32, level: u32) -> Value {
 }
 
 fn wait_for_words(agent: &Agent, start: &str) -> Value {
-    agent.wait_for(start, |record| {
-        record["kind"] == "health" && text(&record["message"]).starts_with(start)
-    })
+    agent.wait_for(start, |record| record["kind"] == "health" && text(&record["message"]).starts_with(start))
 }
 
 /// `(pid, level)` of each post.
@@ -110,7 +108,8 @@ fn slack_is_told_in_words() {
     let keys: Vec<&String> = posts[0].body.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["text"]);
     let words = text(&posts[0].body["text"]);
-    let expected = format!(" alert: pthreads({}) of root: NOTICE 40 threads (level 40, threads[1]) ", pool.pid());
+    let expected =
+        format!(" alert: pthreads({}) of root: NOTICE 40 threads (level 40, threads[1]) ", pool.pid());
     assert!(words.contains(&expected) && !words.contains('\n'), "{words}");
     agent.finish();
 }
@@ -223,8 +222,10 @@ fn a_burst_is_told_in_a_digest_that_counts_all() {
         };
         seen.extend(entries.iter().map(|entry| (number(&entry["pid"]), level(entry))));
         seen.sort_unstable();
-        let mut all: Vec<(u64, u64)> =
-            pools.iter().flat_map(|pool| [40, 50, 60, 70].map(|level| (u64::from(pool.pid()), level))).collect();
+        let mut all: Vec<(u64, u64)> = pools
+            .iter()
+            .flat_map(|pool| [40, 50, 60, 70].map(|level| (u64::from(pool.pid()), level)))
+            .collect();
         all.sort_unstable();
         assert_eq!(seen, all);
     }
@@ -332,7 +333,10 @@ fn an_outlet_can_be_tried() {
     let bad = try_ops(&path);
     assert_eq!(bad.code, Some(1), "{bad:?}");
     let end = format!(": http://{} answers 403: reply\n", hook.address);
-    assert!(bad.stdout.starts_with("webhook ops: not delivered after ") && bad.stdout.ends_with(&end), "{bad:?}");
+    assert!(
+        bad.stdout.starts_with("webhook ops: not delivered after ") && bad.stdout.ends_with(&end),
+        "{bad:?}"
+    );
     let unknown = refusal(&["outlet", "test", "opps", "--config", path.to_str().unwrap()]);
     assert_eq!(unknown.code, Some(2));
     assert_eq!(unknown.stderr, "procwatch: the configuration has no outlet \"opps\" (known: ops)\n");
@@ -346,7 +350,10 @@ fn what_stands_in_an_outlets_way_is_told_before() {
     let (_config, path) = config(&format!("kind = \"command\"\ncommand = [\"{}\"]", program.display()));
     let why = format!("{}: others may write it; right is chmod go-w", program.display());
     let check = refusal(&["check", "--config", path.to_str().unwrap()]);
-    assert!(check.stdout.contains(&format!("outlet[1] ops: command\n{}:5: {why}\n", path.display())), "{check:?}");
+    assert!(
+        check.stdout.contains(&format!("outlet[1] ops: command\n{}:5: {why}\n", path.display())),
+        "{check:?}"
+    );
     let tried = try_ops(&path);
     assert_eq!(tried.code, Some(1));
     assert!(tried.stdout.ends_with(&format!(": {why}\n")) && tried.stdout.lines().count() == 1, "{tried:?}");

@@ -43,9 +43,9 @@ impl Wanted {
         Ok(match self {
             Self::Socket(config) => Box::new(Server::open(config, audience, asker, complaints)?),
             Self::Metrics(config) => Box::new(Metrics::open(config, asker, complaints)?),
-            Self::Outlet(config) => Box::new(
-                Outlet::open(config, complaints).map_err(AgentError::io("the thread of an outlet"))?,
-            ),
+            Self::Outlet(config) => {
+                Box::new(Outlet::open(config, complaints).map_err(AgentError::io("the thread of an outlet"))?)
+            }
         })
     }
 }
@@ -122,6 +122,10 @@ impl Outputs {
 
 /// All know before one is waited for.
 fn finish(mut done: Vec<(Wanted, Box<dyn Listener>)>) {
-    done.iter_mut().for_each(|(_, listener)| listener.end_soon());
-    done.into_iter().for_each(|(_, listener)| listener.finish());
+    for (_, listener) in &mut done {
+        listener.end_soon();
+    }
+    for (_, listener) in done {
+        listener.finish();
+    }
 }

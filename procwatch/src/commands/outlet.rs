@@ -58,7 +58,8 @@ pub fn run(command: &OutletCommand) -> Result<ExitCode, AgentError> {
         Err(undelivered) => writeln!(out, "{name}: not delivered after {took}: {}", undelivered.why),
     };
     // What was told as the reason need not be told again.
-    let others = obstacles(outlet).into_iter().filter(|it| delivered.as_ref().err().is_none_or(|why| why.why != *it));
+    let others =
+        obstacles(outlet).into_iter().filter(|it| delivered.as_ref().err().is_none_or(|why| why.why != *it));
     told.and_then(|()| others.into_iter().try_for_each(|obstacle| writeln!(out, "{name}: {obstacle}")))
         .map_err(AgentError::io("standard output"))?;
     Ok(ExitCode::from(u8::from(delivered.is_err())))
@@ -68,7 +69,14 @@ fn find<'c>(config: &'c Config, name: &str) -> Result<&'c OutletConfig, AgentErr
     let outlets = config.outlets.iter().map(|rule| &rule.outlet);
     outlets.clone().find(|outlet| outlet.name == name).ok_or_else(|| {
         let known: Vec<&str> = outlets.map(|outlet| outlet.name.as_str()).collect();
-        let known = if known.is_empty() { "there is none".to_owned() } else { format!("known: {}", known.join(", ")) };
-        AgentError::Usage(format!("the configuration has no outlet \"{}\" ({known})", escape(name.as_bytes())))
+        let known = if known.is_empty() {
+            "there is none".to_owned()
+        } else {
+            format!("known: {}", known.join(", "))
+        };
+        AgentError::Usage(format!(
+            "the configuration has no outlet \"{}\" ({known})",
+            escape(name.as_bytes())
+        ))
     })
 }

@@ -80,7 +80,16 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
         root,
         "",
         &[
-            "mode", "backend", "favordynmods", "threads", "protect", "place", "layout", "socket", "metrics", "outlet",
+            "mode",
+            "backend",
+            "favordynmods",
+            "threads",
+            "protect",
+            "place",
+            "layout",
+            "socket",
+            "metrics",
+            "outlet",
         ],
     );
     Layer {

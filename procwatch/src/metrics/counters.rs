@@ -5,16 +5,13 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::text::{Exposition, Histogram, Type};
-use crate::{
-    record::{
-        Act, ActResult, Body, Bound, Deed, DiagnosisResult, HealthTopic, HoldResult, Outcome, Reason, Refused,
-        RefusedFor, Result, Ring, Severity,
-    },
+use crate::record::{
+    Act, ActResult, Body, Bound, Deed, DiagnosisResult, HealthTopic, HoldResult, Outcome, Reason, Refused,
+    RefusedFor, Result, Ring, Severity,
 };
 
 /// Upper bounds of times for which a program is held, s: the default deadline is 0.25.
-const HOLD_BOUNDS: [f64; 12] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+const HOLD_BOUNDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
 /// Upper bounds of times that a process was outside of its slice, s.
 const OUTSIDE_BOUNDS: [f64; 13] =
@@ -160,7 +157,13 @@ impl Counters {
         self.write_alerts(out);
         self.write_placement(out);
         self.write_actions(out);
-        by_word(out, "procwatch_health_records_total", "Records of the agent's own state.", "topic", &self.health);
+        by_word(
+            out,
+            "procwatch_health_records_total",
+            "Records of the agent's own state.",
+            "topic",
+            &self.health,
+        );
     }
 
     fn write_alerts(&self, out: &mut Exposition) {
@@ -178,7 +181,13 @@ impl Counters {
         for (enforced, count) in [("true", self.refused.enforced), ("false", self.refused.observed)] {
             refused.sample(&[("enforced", enforced)], count);
         }
-        by_word(out, "procwatch_diagnoses_total", "Diagnoses that alerts asked for.", "result", &self.diagnoses);
+        by_word(
+            out,
+            "procwatch_diagnoses_total",
+            "Diagnoses that alerts asked for.",
+            "result",
+            &self.diagnoses,
+        );
     }
 
     fn write_placement(&self, out: &mut Exposition) {
@@ -213,7 +222,13 @@ impl Counters {
             let labels = [("action", deed.name()), ("undo", undo), ("result", result.name())];
             actions.sample(&labels, count);
         }
-        by_word(out, "procwatch_action_refusals_total", "Actions that were refused.", "reason", &self.refusals);
+        by_word(
+            out,
+            "procwatch_action_refusals_total",
+            "Actions that were refused.",
+            "reason",
+            &self.refusals,
+        );
     }
 }
 
@@ -258,11 +273,8 @@ impl RefusedThreads {
         if !has_ended && !self.counted.contains_key(&key) && self.counted.len() >= Self::MOST {
             return;
         }
-        let before = if has_ended {
-            self.counted.remove(&key)
-        } else {
-            self.counted.insert(key, refused.refused)
-        };
+        let before =
+            if has_ended { self.counted.remove(&key) } else { self.counted.insert(key, refused.refused) };
         let new = refused.refused.saturating_sub(before.unwrap_or(0));
         *(if refused.enforced { &mut self.enforced } else { &mut self.observed }) += new;
     }

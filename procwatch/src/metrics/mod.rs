@@ -39,7 +39,11 @@ impl Metrics {
     ///
     /// # Errors
     /// When the address or the socket cannot be had.
-    pub fn open(config: &MetricsConfig, asker: &Asker, complaints: &Complaints) -> Result<Self, MetricsError> {
+    pub fn open(
+        config: &MetricsConfig,
+        asker: &Asker,
+        complaints: &Complaints,
+    ) -> Result<Self, MetricsError> {
         let counters = Arc::default();
         let page = Page::new(Arc::clone(&counters), asker.clone(), config.processes);
         let Listening { acceptor, file, note } = listen::bind(&config.listen)?;

@@ -20,7 +20,9 @@ const RULES_TEST: &str = include_str!("../../../packaging/prometheus/procwatch.r
 fn page(format: Format) -> String {
     let mut out = Exposition::new(format);
     let mut counters = Counters::default();
-    samples::all().iter().for_each(|record| counters.count(&record.body));
+    for record in samples::all() {
+        counters.count(&record.body);
+    }
     counters.write(&mut out);
     agent::write(&mut out, &samples::status(), &counters);
     out.gauge("procwatch_answering", "1.", 1);
@@ -67,7 +69,10 @@ fn each_family_has_one_head_before_its_samples() {
                 assert!(line.starts_with(head), "{line} below {head}");
             }
         }
-        assert!(page.lines().all(|line| line.starts_with('#') || line.rsplit_once(' ').unwrap().1.parse::<f64>().is_ok()));
+        assert!(
+            page.lines()
+                .all(|line| line.starts_with('#') || line.rsplit_once(' ').unwrap().1.parse::<f64>().is_ok())
+        );
     }
 }
 

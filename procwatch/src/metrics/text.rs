@@ -1,4 +1,4 @@
-//! The text formats: that of Prometheus (0.0.4) and OpenMetrics 1.0, which differ little in what is written here.
+//! The text formats: that of Prometheus (0.0.4) and `OpenMetrics` 1.0, which differ little in what is written here.
 
 use std::fmt::{self, Write as _};
 
@@ -244,9 +244,12 @@ mod tests {
     fn openmetrics_has_other_heads_of_counters_and_an_end() {
         let text = written(Format::OpenMetrics);
         assert!(text.contains("# HELP b How many.\n# TYPE b counter\nb_total{comm="), "{text}");
-        assert!(text.contains("# TYPE a_bytes gauge\n") && text.ends_with("_count{result=\"in\"} 5\n# EOF\n"));
+        assert!(
+            text.contains("# TYPE a_bytes gauge\n") && text.ends_with("_count{result=\"in\"} 5\n# EOF\n")
+        );
         assert_eq!(Format::of_accept("text/plain"), Format::Prometheus);
-        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        let prometheus =
+            "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         assert_eq!(Format::of_accept(prometheus), Format::OpenMetrics);
     }
 }

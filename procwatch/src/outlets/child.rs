@@ -16,10 +16,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal},
 };
 
-use super::{
-    message::Undelivered,
-    obstacles,
-};
+use super::{message::Undelivered, obstacles};
 use crate::text::{escape, escape_cut, until_zero};
 
 /// So much of what it complains about is kept, bytes.
@@ -74,9 +71,9 @@ fn try_run(job: &Job<'_>) -> Result<(), String> {
         // The supplementary groups go with root's uid.
         command.gid(user.gid.as_raw()).uid(user.uid.as_raw());
     }
-    let child = command.spawn().map_err(|error| {
-        format!("{shown} cannot be started as {}: {error}", escape(user.name.as_bytes()))
-    })?;
+    let child = command
+        .spawn()
+        .map_err(|error| format!("{shown} cannot be started as {}: {error}", escape(user.name.as_bytes())))?;
     match wait(child, job.limit).map_err(|error| format!("{shown} cannot be waited for: {error}"))? {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(format!("{shown}: {status}{}", last_line(&mut complaints))),
@@ -184,10 +181,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
         let large = "x".repeat(1 << 20);
-        script(&format!("cat > {0}; env | sort | cut -d= -f1 > {0}.env", path.display()), &large, LONG).unwrap();
+        script(&format!("cat > {0}; env | sort | cut -d= -f1 > {0}.env", path.display()), &large, LONG)
+            .unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), large);
         let names = fs::read_to_string(folder.path().join("out.env")).unwrap();
-        let names: Vec<&str> = names.lines().filter(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name)).collect();
+        let names: Vec<&str> =
+            names.lines().filter(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name)).collect();
         assert_eq!(names, ["HOME", "LANG", "PATH", "PROCWATCH_KIND", "USER"]);
     }
 
@@ -226,8 +225,7 @@ mod tests {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let me = User::from_uid(geteuid()).unwrap().unwrap().name;
         let error = |program: &Path, run_as: &str| {
-            let job =
-                Job { program, arguments: &[], run_as, environment: &[], input: b"", limit: LONG };
+            let job = Job { program, arguments: &[], run_as, environment: &[], input: b"", limit: LONG };
             run(&job).unwrap_err().why
         };
         let started = error(&program, &me);

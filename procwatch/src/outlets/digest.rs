@@ -137,8 +137,11 @@ mod tests {
         let health = Health { topic: HealthTopic::Stopped, message: String::new() };
         digest.add(&samples::record(Body::Health(health)));
         digest.add_unnamed(7);
-        let counts: Vec<_> =
-            digest.entries.iter().map(|it| (it.kind, it.process.as_ref().map(|it| it.pid), it.count)).collect();
+        let counts: Vec<_> = digest
+            .entries
+            .iter()
+            .map(|it| (it.kind, it.process.as_ref().map(|it| it.pid), it.count))
+            .collect();
         assert_eq!(counts, [("alert", Some(1), 3), ("alert", Some(2), 1), ("health", None, 1)]);
         assert_eq!((digest.records, digest.unnamed, digest.severity), (12, 7, Some(Severity::Warning)));
         assert_eq!(sum(&digest), 12);

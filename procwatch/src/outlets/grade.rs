@@ -31,10 +31,9 @@ pub(super) const fn severity(body: &Body) -> Severity {
         },
         Body::Health(health) => match health.topic {
             HealthTopic::Degraded | HealthTopic::Refused => Severity::Warning,
-            HealthTopic::Armed
-            | HealthTopic::Unavailable
-            | HealthTopic::Reloaded
-            | HealthTopic::Stopped => Severity::Notice,
+            HealthTopic::Armed | HealthTopic::Unavailable | HealthTopic::Reloaded | HealthTopic::Stopped => {
+                Severity::Notice
+            }
         },
         _ => Severity::Notice,
     }
@@ -81,7 +80,10 @@ mod tests {
         assert_eq!(told(&defaults, Severity::Critical, &[]), Vec::<&str>::new());
         // What is about no process is no less wanted.
         assert_eq!(told(&defaults, Severity::Warning, &[1003]), ["loss"]);
-        assert_eq!(told(&KINDS, Severity::Notice, &[1003]), ["decision", "outcome", "hold", "placement", "loss", "health"]);
+        assert_eq!(
+            told(&KINDS, Severity::Notice, &[1003]),
+            ["decision", "outcome", "hold", "placement", "loss", "health"]
+        );
         assert_eq!(told(&["diagnosis", "refused"], Severity::Warning, &[1000]), ["refused", "diagnosis"]);
         // What only a listener of the stream sees has no severity to speak of, and no name here.
         assert!(!KINDS.contains(&"fork"));

@@ -20,7 +20,12 @@ const MAX_LINE: usize = 900;
 const MAX_WORD: usize = 75;
 
 /// Hands the mail to the mail program, which must take it.
-pub(super) fn deliver(mail: &Mail, message: &Message, host: &str, limit: Duration) -> Result<(), Undelivered> {
+pub(super) fn deliver(
+    mail: &Mail,
+    message: &Message,
+    host: &str,
+    limit: Duration,
+) -> Result<(), Undelivered> {
     // -i: a line with a dot alone does not end it. Addresses do not begin with `-`.
     let mut arguments = vec!["-i".to_owned()];
     if let Some(from) = &mail.from {
@@ -83,7 +88,8 @@ fn header_value(value: &str) -> String {
     }
     let mut words: Vec<String> = vec![String::new()];
     for c in value.chars() {
-        let encoded = encoded(c);
+        let mut bytes = [0; 4];
+        let encoded = encoded(c.encode_utf8(&mut bytes));
         match words.last_mut() {
             Some(word) if word.len() + encoded.len() + 12 <= MAX_WORD => word.push_str(&encoded),
             _ => words.push(encoded),
@@ -93,14 +99,18 @@ fn header_value(value: &str) -> String {
     words.join("\n ")
 }
 
-fn encoded(c: char) -> String {
-    let mut bytes = [0; 4];
-    let bytes = c.encode_utf8(&mut bytes).as_bytes();
-    match c {
-        ' ' => "_".to_owned(),
-        c if c.is_ascii_alphanumeric() => c.to_string(),
-        _ => bytes.iter().map(|byte| format!("={byte:02X}")).collect(),
+/// One character.
+fn encoded(c: &str) -> String {
+    let mut text = String::new();
+    for byte in c.bytes() {
+        // A string takes everything.
+        let _ = match byte {
+            b' ' => text.write_char('_'),
+            byte if byte.is_ascii_alphanumeric() => text.write_char(byte.into()),
+            byte => write!(text, "={byte:02X}"),
+        };
     }
+    text
 }
 
 /// Adds a line, broken where it is longer than a mail's may be.
@@ -160,7 +170,10 @@ mod tests {
         );
         assert!(head.contains("\nTo: ops@example.org, root\n"), "{head}");
         assert!(head.contains("\nDate: Sun, 22 Nov 2026 15:04:05 +0000\n"), "{head}");
-        assert!(body.starts_with("box alert: <!here>\\n&\\xff(4242) of alice: WARNING 100 threads"), "{body}");
+        assert!(
+            body.starts_with("box alert: <!here>\\n&\\xff(4242) of alice: WARNING 100 threads"),
+            "{body}"
+        );
         assert!(head.is_ascii() && head.lines().all(|line| line.len() <= 90), "{head}");
     }
 
@@ -181,7 +194,9 @@ mod tests {
         let (_, body) = text.split_once("\n\n").unwrap();
         let lines: Vec<&str> = body.lines().collect();
         assert_eq!(lines[0], "box digest: 8 more records from 15:04:05 to 15:04:05 UTC, the gravest WARNING");
-        assert!(lines[5].starts_with("{\"host\":\"box\",") && lines.iter().all(|line| line.len() <= MAX_LINE));
+        assert!(
+            lines[5].starts_with("{\"host\":\"box\",") && lines.iter().all(|line| line.len() <= MAX_LINE)
+        );
         let mut text = String::new();
         add_line(&"ä".repeat(1000), &mut text);
         assert!(text.lines().all(|line| line.len() <= MAX_LINE));

@@ -174,7 +174,10 @@ impl Message {
                 lines.push(format!("{}× not named here", digest.unnamed));
             }
             if digest.undelivered > 0 {
-                lines.push(format!("{} of them had a message that could not be delivered", digest.undelivered));
+                lines.push(format!(
+                    "{} of them had a message that could not be delivered",
+                    digest.undelivered
+                ));
             }
         }
         lines
@@ -269,7 +272,10 @@ pub(super) mod tests {
     #[test]
     fn a_record_is_the_streams_own_with_its_host() {
         let json: Value = serde_json::from_str(&nasty().json("box")).unwrap();
-        assert_eq!((&json["host"], &json["kind"], &json["pid"]), (&"box".into(), &"alert".into(), &4242.into()));
+        assert_eq!(
+            (&json["host"], &json["kind"], &json["pid"]),
+            (&"box".into(), &"alert".into(), &4242.into())
+        );
         let Message::One(told) = nasty() else { panic!() };
         let mut own: Value = serde_json::from_slice(&told.line).unwrap();
         own["host"] = "box".into();
@@ -279,13 +285,17 @@ pub(super) mod tests {
     #[test]
     fn a_digest_counts_and_names() {
         let json: Value = serde_json::from_str(&digest().json("box")).unwrap();
-        let seen = ["host", "kind", "records", "unnamed", "undelivered", "severity", "time"].map(|key| &json[key]);
+        let seen =
+            ["host", "kind", "records", "unnamed", "undelivered", "severity", "time"].map(|key| &json[key]);
         assert_eq!(
             seen.map(ToString::to_string),
             ["\"box\"", "\"digest\"", "8", "5", "2", "\"warning\"", "\"2026-11-22T15:04:05.123456789Z\""]
         );
         let entry = &json["entries"][0];
-        assert_eq!((&entry["kind"], &entry["pid"], &entry["count"]), (&"alert".into(), &4242.into(), &3.into()));
+        assert_eq!(
+            (&entry["kind"], &entry["pid"], &entry["count"]),
+            (&"alert".into(), &4242.into(), &3.into())
+        );
         assert_eq!(
             digest().lines("box"),
             [
@@ -301,7 +311,8 @@ pub(super) mod tests {
     fn a_line_for_people_has_no_control_characters() {
         let headline = nasty().headline("box");
         assert!(
-            headline.starts_with("box alert: <!here>\\n&\\xff(4242) of alice: WARNING 100 threads (level 100) "),
+            headline
+                .starts_with("box alert: <!here>\\n&\\xff(4242) of alice: WARNING 100 threads (level 100) "),
             "{headline}"
         );
         assert!(headline.contains("a\\r\\nBcc: x@y") && !headline.contains(char::is_control), "{headline}");

@@ -29,12 +29,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::{grade::wants, worker::Worker};
 pub use self::{
     message::{Carrier, Message, Undelivered},
     obstacles::obstacles,
     sample::sample,
 };
-use self::{grade::wants, worker::Worker};
 use crate::{
     config::outlet::OutletConfig,
     record::{Body, Record},
@@ -91,10 +91,12 @@ impl Outlet {
         let (queue, records) = mpsc::sync_channel(QUEUE);
         let (ended, done) = mpsc::sync_channel(0);
         let worker = Worker::new(config, Arc::clone(&shared), complaints.clone());
-        thread::Builder::new().name(format!("outlet {}", config.name)).stack_size(STACK).spawn(move || {
-            worker.run(&records);
-            drop(ended);
-        })?;
+        thread::Builder::new().name(format!("outlet {}", config.name)).stack_size(STACK).spawn(
+            move || {
+                worker.run(&records);
+                drop(ended);
+            },
+        )?;
         Ok(Self { config: config.clone(), shared, queue: Some(queue), done, ending: None })
     }
 

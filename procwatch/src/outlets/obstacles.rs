@@ -31,7 +31,10 @@ pub fn obstacles(outlet: &OutletConfig) -> Vec<String> {
 fn of_program_of(program: &Path, run_as: &str) -> Vec<String> {
     let found = match User::from_name(run_as) {
         Ok(Some(user)) => of_program(program, user.uid.as_raw()),
-        Ok(None) => Err(format!("there is no user {} to run it; create it, or name another one in run-as", escape(run_as.as_bytes()))),
+        Ok(None) => Err(format!(
+            "there is no user {} to run it; create it, or name another one in run-as",
+            escape(run_as.as_bytes())
+        )),
         Err(error) => Err(format!("user {} cannot be looked up: {error}", escape(run_as.as_bytes()))),
     };
     found.err().into_iter().collect()
@@ -41,7 +44,9 @@ fn of_webhook(webhook: &Webhook) -> Vec<String> {
     let mut found = Vec::new();
     if let Url::File(path) = &webhook.url {
         found.extend(of_secret(path).err());
-        found.extend(read_secret(path).and_then(|text| Url::plain(&text).map_err(|what| told(path, &what))).err());
+        found.extend(
+            read_secret(path).and_then(|text| Url::plain(&text).map_err(|what| told(path, &what))).err(),
+        );
     }
     if let Some(path) = &webhook.token_file {
         found.extend(of_secret(path).err());

@@ -63,7 +63,8 @@ pub(super) fn deliver(
     // What the server says may help, and need not be there.
     let said = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string().unwrap_or_default();
     let said = said.trim();
-    let said = if said.is_empty() { String::new() } else { format!(": {}", escape_cut(said.as_bytes(), SHOWN)) };
+    let said =
+        if said.is_empty() { String::new() } else { format!(": {}", escape_cut(said.as_bytes(), SHOWN)) };
     Err(Undelivered { why: format!("{shown} answers {}{said}", status.as_u16()), again: again(status, wait) })
 }
 
@@ -112,14 +113,20 @@ pub(super) fn certificates_in(path: &Path) -> Result<Vec<Certificate<'static>>, 
         _ => None,
     });
     let certificates: Vec<_> = certificates.collect();
-    if certificates.is_empty() { Err(told(path, "has no certificate in PEM form in it")) } else { Ok(certificates) }
+    if certificates.is_empty() {
+        Err(told(path, "has no certificate in PEM form in it"))
+    } else {
+        Ok(certificates)
+    }
 }
 
 fn system_certificates() -> Result<Vec<Certificate<'static>>, String> {
     let found = rustls_native_certs::load_native_certs().certs;
     let certificates: Vec<_> = found.iter().map(|it| Certificate::from_der(it.as_ref()).to_owned()).collect();
     if certificates.is_empty() {
-        return Err("this machine trusts no certificates; install ca-certificates, or name a ca-file".to_owned());
+        return Err(
+            "this machine trusts no certificates; install ca-certificates, or name a ca-file".to_owned()
+        );
     }
     Ok(certificates)
 }
@@ -139,7 +146,8 @@ fn failure(shown: &str, error: &Error) -> Undelivered {
 /// What a server refuses it refuses again, unless it is its own fault, or only too much or too early.
 fn again(status: StatusCode, wait: Option<Duration>) -> Again {
     let is_passing = status.is_server_error()
-        || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS].contains(&status);
+        || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS]
+            .contains(&status);
     match wait {
         _ if !is_passing => Again::Never,
         Some(wait) => Again::After(wait.min(MAX_WAIT)),
@@ -176,7 +184,10 @@ mod tests {
     fn slack_gets_text_without_mentions() {
         let json: Value = serde_json::from_str(&slack(&nasty(), "box")).unwrap();
         let text = json["text"].as_str().unwrap();
-        assert!(text.starts_with("box alert: &lt;!here&gt;\\n&amp;\\xff(4242) of alice: WARNING 100 threads"), "{text}");
+        assert!(
+            text.starts_with("box alert: &lt;!here&gt;\\n&amp;\\xff(4242) of alice: WARNING 100 threads"),
+            "{text}"
+        );
         assert!(!text.contains('<') && json.as_object().unwrap().len() == 1);
         let json: Value = serde_json::from_str(&slack(&digest(), "box")).unwrap();
         assert_eq!(json["text"].as_str().unwrap().lines().count(), 4);

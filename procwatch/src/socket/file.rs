@@ -40,7 +40,10 @@ pub enum SocketError {
         path: PathBuf,
     },
     /// Another program listens there.
-    #[error("{}: another program listens there (pid {pid}); name another path in the configuration", shown(path))]
+    #[error(
+        "{}: another program listens there (pid {pid}); name another path in the configuration",
+        shown(path)
+    )]
     InUse {
         /// The path.
         path: PathBuf,

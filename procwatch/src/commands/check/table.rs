@@ -88,7 +88,9 @@ fn conclusion(report: &Report) -> String {
         (Verdict::Bad, _) => "procwatch can run here, but not with this configuration".to_owned(),
         (_, false) => format!("whether procwatch can run here is not known: {unknown}"),
         (Verdict::Loss, _) => match names(Feature::is_loss) {
-            lost if lost.is_empty() => "procwatch runs here, with less than the configuration wants".to_owned(),
+            lost if lost.is_empty() => {
+                "procwatch runs here, with less than the configuration wants".to_owned()
+            }
             lost => format!("procwatch runs here, with loss of function: {lost}"),
         },
         (Verdict::Good, _) => "procwatch runs here".to_owned(),

@@ -25,12 +25,8 @@ enum Word {
     Wall,
 }
 
-const WORDS: [(&str, Word); 4] = [
-    ("webhook", Word::Webhook),
-    ("mail", Word::Mail),
-    ("command", Word::Command),
-    ("wall", Word::Wall),
-];
+const WORDS: [(&str, Word); 4] =
+    [("webhook", Word::Webhook), ("mail", Word::Mail), ("command", Word::Command), ("wall", Word::Wall)];
 
 /// The keys of single kinds, and whose they are.
 const KEYS: [(&str, &[Word]); 11] = [
@@ -90,7 +86,9 @@ fn refuse_others(reader: &mut Reader<'_>, entry: &Entry<'_, '_>, word: Word) {
 fn read_webhook(reader: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<Webhook> {
     let url = match (entry.get("url"), entry.get("url-file")) {
         (Some((value, field)), None) => read_url(reader, value, &field),
-        (None, Some((value, field))) => read_path(reader, value, &field, "/etc/procwatch/ops.url").map(Url::File),
+        (None, Some((value, field))) => {
+            read_path(reader, value, &field, "/etc/procwatch/ops.url").map(Url::File)
+        }
         (Some(_), Some((value, field))) => {
             reader.bad(&value.span(), field, "is given besides url; give one of them");
             None
@@ -164,20 +162,32 @@ fn read_headers(reader: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<Vec<(S
     let table = reader.table(value, &field, "headers = { X-Team = \"ops\" }")?;
     let noted = reader.count();
     if table.len() > MOST {
-        reader.bad(&value.span(), &*field, format!("has {} headers; at most {MOST} are possible", table.len()));
+        reader.bad(
+            &value.span(),
+            &*field,
+            format!("has {} headers; at most {MOST} are possible", table.len()),
+        );
     }
     let mut headers = Vec::new();
     for (name, value) in table {
         let (key, field) = (name.get_ref(), format!("{field}.{}", name.get_ref()));
         let is_ours = OURS.iter().any(|our| key.eq_ignore_ascii_case(our));
         if is_ours || HeaderName::from_bytes(key.as_bytes()).is_err() {
-            let why = if is_ours { "is set by procwatch; a token goes into token-file" } else { "is no name of a header" };
+            let why = if is_ours {
+                "is set by procwatch; a token goes into token-file"
+            } else {
+                "is no name of a header"
+            };
             reader.bad(&name.span(), field, why);
             continue;
         }
         let Some(text) = reader.text(value, &field, "ops") else { continue };
         if HeaderValue::from_str(text).is_err() {
-            reader.bad(&value.span(), field, "has characters that no header may have; right are printable ones");
+            reader.bad(
+                &value.span(),
+                field,
+                "has characters that no header may have; right are printable ones",
+            );
             continue;
         }
         headers.push((key.to_string(), Hidden::new(text.to_owned())));
@@ -237,8 +247,7 @@ fn read_command(
     let mut words = words.into_iter().zip(1..).map(|(word, number)| (format!("{field}[{number}]"), word));
     let (field, program) = words.next()?;
     let program = read_path(reader, program, &field, "/usr/local/bin/page");
-    let arguments: Vec<_> =
-        words.map(|(field, word)| read_argument(reader, word, &field)).collect();
+    let arguments: Vec<_> = words.map(|(field, word)| read_argument(reader, word, &field)).collect();
     Some(CommandLine {
         program: program?,
         arguments: arguments.into_iter().collect::<Option<_>>()?,
@@ -280,6 +289,10 @@ fn read_path(
     if Path::new(text).is_absolute() && !text.contains('\0') {
         return Some(text.into());
     }
-    reader.bad(&value.span(), field, format!("{} is no absolute path; right is e.g. {}", quote(text), quote(example)));
+    reader.bad(
+        &value.span(),
+        field,
+        format!("{} is no absolute path; right is e.g. {}", quote(text), quote(example)),
+    );
     None
 }

@@ -90,9 +90,9 @@ fn read_outlet(
     let wants = read_wants(reader, entry, accounts);
     let at_most =
         entry.get("at-most").map_or(Some(DEFAULT_RATE), |(value, field)| read_rate(reader, value, &field));
-    let retries = entry.get("retries").map_or(Some(DEFAULT_RETRIES), |(value, field)| {
-        reader.number(value, &field, (0, MAX_RETRIES))
-    });
+    let retries = entry
+        .get("retries")
+        .map_or(Some(DEFAULT_RETRIES), |(value, field)| reader.number(value, &field, (0, MAX_RETRIES)));
     let timeout = entry
         .get("timeout")
         .map_or(Some(DEFAULT_TIMEOUT), |(value, field)| reader.time(value, &field, TIMEOUT, "10s"));

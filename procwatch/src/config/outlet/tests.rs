@@ -71,7 +71,10 @@ fn all_that_can_be_said_of_a_webhook() {
     assert_eq!(outlet.at_most, Rate { count: 3, within: Duration::from_hours(2) });
     assert_eq!((outlet.retries, outlet.timeout), (0, Duration::from_secs(2)));
     let debug = format!("{outlet:?}");
-    assert!(!debug.contains("secret") && !debug.contains("\"ops\"), (") && debug.contains("(hidden)"), "{debug}");
+    assert!(
+        !debug.contains("secret") && !debug.contains("\"ops\"), (") && debug.contains("(hidden)"),
+        "{debug}"
+    );
 }
 
 #[test]
@@ -135,7 +138,10 @@ fn what_is_wrong_with_any_outlet() {
             "kind = 'wall'\nat-most = '+1/500ms'",
             "t.toml:4: outlet[1].at-most: \"+1/500ms\" is no rate of 1 to 1000 messages in 1s to 1d; right is e.g. \"10/1m\"",
         ),
-        ("kind = 'wall'\nretries = 101", "t.toml:4: outlet[1].retries: 101 is out of range; right is 0 to 100"),
+        (
+            "kind = 'wall'\nretries = 101",
+            "t.toml:4: outlet[1].retries: 101 is out of range; right is 0 to 100",
+        ),
         (
             "kind = 'wall'\ntimeout = '10ms'",
             "t.toml:4: outlet[1].timeout: \"10ms\" is no time from 1s to 5m; right is e.g. \"10s\"",
@@ -166,7 +172,10 @@ fn what_is_wrong_with_a_webhook() {
         ("", format!("1: outlet[1].url: missing; {}", right.replace("e.g. ", "e.g. url = "))),
         ("url = 'hooks.example.org'", format!("4: outlet[1].url: is no whole address; {right}")),
         ("url = '/secret'", format!("4: outlet[1].url: is no whole address; {right}")),
-        ("url = 'ftp://x/secret'", format!("4: outlet[1].url: is of ftp, and https or http is possible; {right}")),
+        (
+            "url = 'ftp://x/secret'",
+            format!("4: outlet[1].url: is of ftp, and https or http is possible; {right}"),
+        ),
         ("url = 'https://a b/'", format!("4: outlet[1].url: is no address (invalid uri character); {right}")),
         (
             "url = 'https://me:pass@x/'",
@@ -178,7 +187,8 @@ fn what_is_wrong_with_a_webhook() {
         ),
         (
             "url-file = 'x'",
-            "4: outlet[1].url-file: \"x\" is no absolute path; right is e.g. \"/etc/procwatch/ops.url\"".to_owned(),
+            "4: outlet[1].url-file: \"x\" is no absolute path; right is e.g. \"/etc/procwatch/ops.url\""
+                .to_owned(),
         ),
         (
             "url = 'https://x/'\nformat = 'xml'",
@@ -190,19 +200,23 @@ fn what_is_wrong_with_a_webhook() {
         ),
         (
             "url = 'https://x/'\nheaders = { Authorization = 'x' }",
-            "5: outlet[1].headers.Authorization: is set by procwatch; a token goes into token-file".to_owned(),
+            "5: outlet[1].headers.Authorization: is set by procwatch; a token goes into token-file"
+                .to_owned(),
         ),
         (
             "url = 'https://x/'\nheaders = { X-A = \"a\\nHost: b\" }",
-            "5: outlet[1].headers.X-A: has characters that no header may have; right are printable ones".to_owned(),
+            "5: outlet[1].headers.X-A: has characters that no header may have; right are printable ones"
+                .to_owned(),
         ),
         (
             "url = 'https://x/'\nheaders = 'X-A: b'",
-            "5: outlet[1].headers: is a text; right is a table, e.g. headers = { X-Team = \"ops\" }".to_owned(),
+            "5: outlet[1].headers: is a text; right is a table, e.g. headers = { X-Team = \"ops\" }"
+                .to_owned(),
         ),
         (
             "url = 'https://x/'\ntoken-file = 'x'",
-            "5: outlet[1].token-file: \"x\" is no absolute path; right is e.g. \"/etc/procwatch/ops.token\"".to_owned(),
+            "5: outlet[1].token-file: \"x\" is no absolute path; right is e.g. \"/etc/procwatch/ops.token\""
+                .to_owned(),
         ),
     ] {
         let found = outlet(&format!("kind = 'webhook'\n{lines}")).unwrap_err();
@@ -214,10 +228,7 @@ fn what_is_wrong_with_a_webhook() {
 fn what_is_wrong_with_mail_and_commands() {
     let right = "is no plain mail address; right is e.g. \"ops@example.org\"";
     for (lines, message) in [
-        (
-            "kind = 'mail'",
-            "1: outlet[1].to: missing; right is e.g. to = \"ops@example.org\"".to_owned(),
-        ),
+        ("kind = 'mail'", "1: outlet[1].to: missing; right is e.g. to = \"ops@example.org\"".to_owned()),
         ("kind = 'mail'\nto = \"a@b\\nBcc: c@d\"", format!("4: outlet[1].to: \"a@b\\nBcc: c@d\" {right}")),
         ("kind = 'mail'\nto = '-oQ/tmp'", format!("4: outlet[1].to: \"-oQ/tmp\" {right}")),
         ("kind = 'mail'\nto = ['a', 'b, c']", format!("4: outlet[1].to[2]: \"b, c\" {right}")),
@@ -226,15 +237,18 @@ fn what_is_wrong_with_mail_and_commands() {
         ("kind = 'mail'\nto = 'a'\nfrom = ''", format!("5: outlet[1].from: \"\" {right}")),
         (
             "kind = 'command'",
-            "1: outlet[1].command: missing; right is e.g. command = [\"/usr/local/bin/page\", \"--urgent\"]".to_owned(),
+            "1: outlet[1].command: missing; right is e.g. command = [\"/usr/local/bin/page\", \"--urgent\"]"
+                .to_owned(),
         ),
         (
             "kind = 'command'\ncommand = 'page --urgent'",
-            "4: outlet[1].command: is a text; right is a list, e.g. [\"/usr/local/bin/page\", \"--urgent\"]".to_owned(),
+            "4: outlet[1].command: is a text; right is a list, e.g. [\"/usr/local/bin/page\", \"--urgent\"]"
+                .to_owned(),
         ),
         (
             "kind = 'command'\ncommand = ['page']",
-            "4: outlet[1].command[1]: \"page\" is no absolute path; right is e.g. \"/usr/local/bin/page\"".to_owned(),
+            "4: outlet[1].command[1]: \"page\" is no absolute path; right is e.g. \"/usr/local/bin/page\""
+                .to_owned(),
         ),
         (
             "kind = 'command'\ncommand = ['/bin/x', \"a\\u0000b\"]",

@@ -145,7 +145,8 @@ fn what_fails_is_tried_again_and_keeps_its_place() {
 fn what_is_given_up_is_told_by_the_next_digest() {
     let mut scene = Scene::new();
     scene.come(1);
-    for (wait, failed) in [(1.0, Failed::Again), (2.0, Failed::Again), (4.0, Failed::GivenUp { records: 1 })] {
+    for (wait, failed) in [(1.0, Failed::Again), (2.0, Failed::Again), (4.0, Failed::GivenUp { records: 1 })]
+    {
         assert_eq!(scene.message(), "1");
         assert_eq!(scene.fail(Again::Later), failed);
         scene.now += wait;
