@@ -177,6 +177,10 @@ impl Outputs {
 
 /// All know before one is waited for.
 fn finish(mut done: Vec<(Wanted, Box<dyn Listener>)>) {
-    done.iter_mut().for_each(|(_, listener)| listener.end_soon());
-    done.into_iter().for_each(|(_, listener)| listener.finish());
+    for (_, listener) in &mut done {
+        listener.end_soon();
+    }
+    for (_, listener) in done {
+        listener.finish();
+    }
 }

@@ -20,7 +20,9 @@ const RULES_TEST: &str = include_str!("../../../packaging/prometheus/procwatch.r
 fn page(format: Format) -> String {
     let mut out = Exposition::new(format);
     let mut counters = Counters::default();
-    samples::all().iter().for_each(|record| counters.count(&record.body));
+    for record in samples::all() {
+        counters.count(&record.body);
+    }
     counters.write(&mut out);
     agent::write(&mut out, &samples::status(), &counters);
     out.gauge("procwatch_answering", "1.", 1);

@@ -1,4 +1,4 @@
-//! The text formats: that of Prometheus (0.0.4) and OpenMetrics 1.0, which differ little in what is written here.
+//! The text formats: that of Prometheus (0.0.4) and `OpenMetrics` 1.0, which differ little in what is written here.
 
 use std::fmt::{self, Write as _};
 

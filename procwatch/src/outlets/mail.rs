@@ -88,7 +88,8 @@ fn header_value(value: &str) -> String {
     }
     let mut words: Vec<String> = vec![String::new()];
     for c in value.chars() {
-        let encoded = encoded(c);
+        let mut bytes = [0; 4];
+        let encoded = encoded(c.encode_utf8(&mut bytes));
         match words.last_mut() {
             Some(word) if word.len() + encoded.len() + 12 <= MAX_WORD => word.push_str(&encoded),
             _ => words.push(encoded),
@@ -98,14 +99,18 @@ fn header_value(value: &str) -> String {
     words.join("\n ")
 }
 
-fn encoded(c: char) -> String {
-    let mut bytes = [0; 4];
-    let bytes = c.encode_utf8(&mut bytes).as_bytes();
-    match c {
-        ' ' => "_".to_owned(),
-        c if c.is_ascii_alphanumeric() => c.to_string(),
-        _ => bytes.iter().map(|byte| format!("={byte:02X}")).collect(),
+/// One character.
+fn encoded(c: &str) -> String {
+    let mut text = String::new();
+    for byte in c.bytes() {
+        // A string takes everything.
+        let _ = match byte {
+            b' ' => text.write_char('_'),
+            byte if byte.is_ascii_alphanumeric() => text.write_char(byte.into()),
+            byte => write!(text, "={byte:02X}"),
+        };
     }
+    text
 }
 
 /// Adds a line, broken where it is longer than a mail's may be.

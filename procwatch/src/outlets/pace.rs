@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn no_span_has_more_than_allowed() {
-        let mut pace = Pace::new(Rate { count: 3, within: Duration::from_secs(60) });
+        let mut pace = Pace::new(Rate { count: 3, within: Duration::from_mins(1) });
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut begun: Vec<u64> = Vec::new();
