@@ -3,6 +3,7 @@
 mod action;
 mod alert;
 mod diagnosis;
+mod kind;
 mod place;
 
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ pub use self::{
     action::{Act, ActResult, Deed, Occasion, RefusedFor},
     alert::{Alert, Bound, Cleared, Growth, Refused, Severity},
     diagnosis::{Diagnosed, DiagnosisResult},
+    kind::{Kind, Kinds},
     place::{
         Action, Decision, Hold, HoldResult, Holds, Mode, Outcome, Placement, Quantiles, Reason, Result,
         Verdict,
@@ -76,6 +78,29 @@ pub enum Body {
     Health(Health),
     /// The account at the end of a stream.
     Summary(Summary),
+}
+
+impl Body {
+    /// Whom it is about; `None` when it is about procwatch itself.
+    pub const fn process(&self) -> Option<&Process> {
+        Some(match self {
+            Self::Fork(fork) => &fork.process,
+            Self::Thread(thread) => &thread.process,
+            Self::Exec(exec) => &exec.process,
+            Self::Exit(exit) | Self::ThreadExit(exit) => &exit.process,
+            Self::Uid(uid) => &uid.process,
+            Self::Cgroup(cgroup) => &cgroup.process,
+            Self::Alert(alert) => &alert.process,
+            Self::Cleared(cleared) => &cleared.process,
+            Self::Refused(refused) => &refused.process,
+            Self::Decision(decision) => &decision.process,
+            Self::Outcome(outcome) => &outcome.process,
+            Self::Hold(hold) => &hold.process,
+            Self::Action(act) => &act.process,
+            Self::Diagnosis(diagnosed) => &diagnosed.process,
+            Self::Placement(_) | Self::Loss(_) | Self::Health(_) | Self::Summary(_) => return None,
+        })
+    }
 }
 
 /// The process that a record is about.

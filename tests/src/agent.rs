@@ -149,6 +149,13 @@ impl Agent {
         agent
     }
 
+    /// `procwatch events --json ARGS`, which the agent has taken on.
+    pub fn events<S: AsRef<OsStr>>(args: &[S]) -> Self {
+        let mut client = Self::start(command(&["events", "--json"]).args(args), false);
+        client.wait_until_armed();
+        client
+    }
+
     /// `procwatch run --json ARGS`, armed. There may be one agent on a machine: another one is waited for.
     pub fn run<S: AsRef<OsStr>>(args: &[S]) -> Self {
         Self::run_with(args, false)

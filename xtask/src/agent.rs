@@ -50,7 +50,12 @@ impl Agent {
 
     /// Starts it with its output thrown away; returns when its programs are attached.
     pub(crate) fn start_unheard(command: &mut Command) -> Result<Self> {
-        Self::start_attached(command.stdout(Stdio::null()))
+        Self::start_into(command, Stdio::null())
+    }
+
+    /// Starts it with its output going there; returns when its programs are attached.
+    pub(crate) fn start_into(command: &mut Command, output: Stdio) -> Result<Self> {
+        Self::start_attached(command.stdout(output))
     }
 
     /// Starts it and leaves its output to the caller; returns when its programs are attached.

@@ -27,7 +27,7 @@ use nix::{
 pub(crate) const NAME: &str = "procwatch-demo";
 
 /// Threads of a process above the floor of procwatch, and below the first level.
-const CROWD: u32 = 60;
+const CROWD: usize = 60;
 
 /// Room for a thread that does nothing.
 const STACK_BYTES: usize = 64 << 10;
@@ -44,13 +44,34 @@ struct Load {
 #[derive(Subcommand)]
 enum Work {
     /// Creates this many threads, which sleep
-    Explode { threads: usize },
+    Explode {
+        threads: usize,
+        /// Wait for a byte before
+        #[arg(long)]
+        told: bool,
+    },
+    /// Makes this many processes, each with this many more threads, and says when all of them sleep
+    Hold { processes: usize, threads: usize },
     /// Becomes this user, like su, and makes this many children at once, which sleep
     Stray { uid: u32, children: usize },
     /// Does one thing this many times and prints the ns that it took
-    Time { operation: Operation, count: u32 },
+    Time {
+        operation: Operation,
+        count: u32,
+        /// Threads that sleep meanwhile in a process that is crowded
+        #[arg(long, default_value_t = CROWD)]
+        crowd: usize,
+        /// Say when all is ready, wait for a byte before, and for the end afterwards
+        #[arg(long)]
+        told: bool,
+    },
     /// Creates threads for this long, one after the other, and prints how many
-    Storm { seconds: u64 },
+    Storm {
+        seconds: u64,
+        /// Threads a second, evenly; as many as possible when nothing is said
+        #[arg(long)]
+        rate: Option<u32>,
+    },
     /// Keeps one CPU busy
     Spin,
 }
@@ -98,23 +119,30 @@ fn work(work: &Work) -> Result<()> {
     prctl::set_name(c"procwatch-demo")?;
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     match *work {
-        Work::Explode { threads } => {
-            for _ in 0..threads {
-                sleeper()?;
+        Work::Explode { threads, told } => {
+            if told {
+                io::stdin().read_exact(&mut [0])?;
             }
+            sleepers(threads)?;
             wait_for_end()
         }
+        Work::Hold { processes, threads } => hold(processes, threads),
         Work::Stray { uid, children } => stray(uid, children),
-        Work::Time { operation, count } => {
+        Work::Time { operation, count, crowd, told } => {
             if operation == Operation::Crowded {
-                (0..CROWD).try_for_each(|_| sleeper())?;
+                sleepers(crowd)?;
             }
             repeat(operation, count / 10)?;
+            if told {
+                say("ready")?;
+                io::stdin().read_exact(&mut [0])?;
+            }
             let begun = Instant::now();
             repeat(operation, count)?;
-            say(begun.elapsed().as_nanos())
+            say(begun.elapsed().as_nanos())?;
+            if told { wait_for_end() } else { Ok(()) }
         }
-        Work::Storm { seconds } => say(storm(Duration::from_secs(seconds))?),
+        Work::Storm { seconds, rate } => say(storm(Duration::from_secs(seconds), rate)?),
         Work::Spin => {
             thread::spawn(|| {
                 loop {
@@ -124,6 +152,11 @@ fn work(work: &Work) -> Result<()> {
             wait_for_end()
         }
     }
+}
+
+/// Threads that do nothing until the process ends.
+fn sleepers(count: usize) -> Result<()> {
+    (0..count).try_for_each(|_| sleeper())
 }
 
 /// A thread that does nothing until the process ends.
@@ -146,6 +179,26 @@ fn wait_for_end() -> Result<()> {
 
 fn say(figure: impl std::fmt::Display) -> Result<()> {
     writeln!(io::stdout(), "{figure}").context("nobody reads the figure")
+}
+
+/// Processes, and in each of them threads, that do nothing until this one ends.
+fn hold(processes: usize, threads: usize) -> Result<()> {
+    let (mut ready, mut is_ready) = io::pipe()?;
+    for _ in 0..processes {
+        // SAFETY: this process has one thread, so the child may do anything.
+        if let ForkResult::Child = unsafe { fork() }? {
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            sleepers(threads)?;
+            is_ready.write_all(&[0])?;
+            loop {
+                pause();
+            }
+        }
+    }
+    drop(is_ready);
+    ready.read_exact(&mut vec![0; processes])?;
+    say(processes * (threads + 1))?;
+    wait_for_end()
 }
 
 /// Waits for a byte, so that the caller can put this process where it belongs, then acts like `su`.
@@ -199,13 +252,26 @@ fn fork_and_wait() -> Result<()> {
     }
 }
 
-fn storm(time: Duration) -> Result<u64> {
+fn storm(time: Duration, rate: Option<u32>) -> Result<u64> {
     let begun = Instant::now();
+    let gap = rate.map(|rate| Duration::from_secs(1) / rate.max(1));
     let mut threads = 0;
     while begun.elapsed() < time {
+        if let Some(gap) = gap {
+            wait_until(begun + gap * threads as u32);
+        }
         let builder = thread::Builder::new().stack_size(STACK_BYTES);
         drop(builder.spawn(|| {})?.join());
         threads += 1;
     }
     Ok(threads)
+}
+
+/// Sleeps, but no shorter than a sleep can be: a rate that is behind its time catches up.
+fn wait_until(time: Instant) {
+    const SHORTEST: Duration = Duration::from_micros(200);
+    let left = time.saturating_duration_since(Instant::now());
+    if left > SHORTEST {
+        thread::sleep(left);
+    }
 }

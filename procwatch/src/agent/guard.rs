@@ -5,6 +5,7 @@ use procwatch_common::stats::Stats;
 use super::{
     AgentError,
     containing::Container,
+    feed::Feed,
     inbox::{Inbox, Note},
     measures::{Measures, Wake},
     orders::Orders,
@@ -13,6 +14,7 @@ use super::{
     report::Reporter,
     rules::RuleChooser,
     shutdown::Shutdown,
+    status::Standing,
 };
 use crate::{
     cgroup::Mount,
@@ -22,6 +24,7 @@ use crate::{
     execute::contain::Warden,
     kernel::{Kernel, RingReader, carry::Told},
     record::{Body as RecordBody, HealthTopic, Mode, Ring},
+    service::Watchdog,
     status::ConfigStatus,
     table::ProcessTable,
 };
@@ -34,6 +37,8 @@ pub struct Guard {
     pub(super) measures: Measures,
     pub(super) placer: Placer,
     pub(super) report: Reporter,
+    pub(super) feed: Feed,
+    pub(super) standing: Standing,
     pub(super) mount: Mount,
     pub(super) orders: Orders,
     /// What holds now.
@@ -59,7 +64,7 @@ impl Guard {
         (orders, config): (Orders, Config),
         mount: Mount,
         placer: Placer,
-        report: Reporter,
+        (report, feed): (Reporter, Feed),
     ) -> Result<Self, AgentError> {
         let mut urgent = kernel.urgent()?;
         // What the agent has not told when it dies waits there for the next one.
@@ -89,6 +94,8 @@ impl Guard {
             measures,
             placer,
             report,
+            feed,
+            standing: Standing::new(),
             mount,
             orders,
             config,
@@ -116,6 +123,7 @@ impl Guard {
         if self.kernel.is_adopted() {
             self.go_on()?;
         }
+        self.feed_outputs()?;
         self.placer.begin_to_hold(&mut self.kernel)
     }
 
@@ -138,7 +146,12 @@ impl Guard {
     ///
     /// # Errors
     /// When the kernel side or the output fails.
-    pub async fn run(&mut self, shutdown: &mut Shutdown, inbox: &mut Inbox) -> Result<(), AgentError> {
+    pub async fn run(
+        &mut self,
+        shutdown: &mut Shutdown,
+        inbox: &mut Inbox,
+        watchdog: &mut Watchdog,
+    ) -> Result<(), AgentError> {
         let clock = self.report.converter.clock;
         loop {
             while !self.take_in()? {
@@ -149,9 +162,11 @@ impl Guard {
             if (self.report.is_empty() && written.is_done()) || self.urgent.is_crowded() {
                 self.urgent.release();
             }
+            watchdog.alive();
             tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
+                () = watchdog.due() => {}
                 written = self.report.flush(), if !self.report.is_empty() => match written {
                     Ok(Reader::There) => {}
                     Ok(Reader::Gone) => tracing::warn!("nobody reads standard output any more; the agent goes on"),
@@ -167,12 +182,13 @@ impl Guard {
                 note = inbox.next() => self.note(note)?,
                 () = written.done(), if self.report.is_empty() && self.urgent.owes() => {}
                 ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
+                cause = self.feed.ready() => self.feed.look(cause?, &mut self.kernel, &mut self.report)?,
             }
         }
         // What the kernel told before the order to end came is told, too.
         self.keeps = self.kernel.pinned().is_some() && shutdown.keeps(self.config.pin).await;
         let urgent = u32::from(self.keeps);
-        self.kernel.steer(|control| (control.urgent, control.hold) = (urgent, 0))?;
+        self.kernel.steer(|control| (control.urgent, control.hold, control.stream_kinds) = (urgent, 0, 0))?;
         self.drain()?;
         self.placer.tidy();
         Ok(())
@@ -183,7 +199,7 @@ impl Guard {
         match note {
             Note::Complaint(what) => self.report.health(HealthTopic::Degraded, what),
             Note::Reload => self.reload(),
-            Note::Ask(_) => Ok(()),
+            Note::Ask(ask) => self.answer(ask),
         }
     }
 
@@ -217,6 +233,12 @@ impl Guard {
             measures.cap_by_cgroup(key, threads, rules.book().rule(rule), report)?;
         }
         Ok(subjects)
+    }
+
+    /// The stream is opened for outputs that want it, and closed where none does.
+    pub(super) fn feed_outputs(&mut self) -> Result<(), AgentError> {
+        let kinds = self.report.outputs().map_or(0, |outputs| outputs.stream_kinds());
+        self.feed.feed_outputs(kinds, &mut self.kernel)
     }
 
     /// Another configuration holds.

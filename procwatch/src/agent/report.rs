@@ -158,6 +158,17 @@ impl Reporter {
         self.counted(event, Extra { lineage, ..Extra::default() })
     }
 
+    /// An event of the stream for those outputs that want such; standard output is not told.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn tell_outputs(&mut self, event: Event) -> Result<(), AgentError> {
+        match (self.converter.record(event, Extra::default()), &mut self.outputs) {
+            (Some(record), Some(outputs)) => outputs.tell_event(record),
+            _ => Ok(()),
+        }
+    }
+
     /// A process that crossed a bound. Its executable is looked up now, while it lives.
     ///
     /// # Errors
@@ -216,7 +227,9 @@ impl Reporter {
         lost_total: u64,
     ) -> Result<(), AgentError> {
         let hint = match ring {
-            Ring::Stream => "a larger --ring-kib, fewer --kind, or a faster reader",
+            Ring::Stream => {
+                "a larger ring (--ring-kib, ring-kib in [socket]), fewer kinds, or a faster reader"
+            }
             Ring::Urgent => "the state is repaired from the kernel's task iterator",
         };
         self.now_record(Body::Loss(Loss { ring, cpu, lost, lost_total, hint: hint.to_owned() }))

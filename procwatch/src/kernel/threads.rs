@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use bytemuck::Zeroable as _;
 use procwatch_common::{
-    growth::{BURST, Growth, LEAK},
+    growth::{BURST, Growth, LEAK, WAYS},
     policy::{MAX_THREAD_RULES, PROTECTED, ProcessCell, ThreadCell},
 };
 
@@ -156,6 +156,12 @@ impl ThreadMaps {
     /// Threads that a process has created since it was first seen above the floor; `None` for one that never was.
     pub fn creations_of(&self, process: ProcessKey) -> Option<u64> {
         self.growth.get(&key(process, 0), 0).ok().map(|growth| growth.creations)
+    }
+
+    /// Which alerts of a process last, by the number of their bound (`procwatch_common::growth`).
+    pub fn lasting_alerts(&self, process: ProcessKey) -> [bool; WAYS] {
+        let growth = self.growth.get(&key(process, 0), 0);
+        growth.map_or([false; WAYS], |growth| std::array::from_fn(|way| growth.told[way] != 0))
     }
 
     /// Claims the alerts for the `levels` lowest levels, which a process is above already. False when the kernel side

@@ -35,11 +35,20 @@ pub trait Listener {
     /// What it is called in `status` and metrics: `log`, `history`, …
     fn name(&self) -> &'static str;
 
+    /// Kinds of the kernel's stream that it wants to be told, as bits of [`procwatch_common::wire::Kind::bit`]; what
+    /// the agent tells by itself it is told anyhow.
+    fn stream_kinds(&self) -> u32 {
+        0
+    }
+
     /// Takes note of a record.
     fn on(&mut self, told: &Arc<Told>);
 
     /// How it fares.
     fn status(&self) -> OutputStatus;
+
+    /// [`Self::finish`] will be called soon, after others were told the same: what takes time may begin.
+    fn end_soon(&mut self) {}
 
     /// The agent ends, or goes on without it: what waits is written, within about half a second.
     fn finish(self: Box<Self>);

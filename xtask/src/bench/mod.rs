@@ -5,15 +5,24 @@
 
 pub(crate) mod account;
 mod cost;
+mod cpu;
+mod formats;
 pub(crate) mod idle;
 mod latency;
+mod page;
+mod peers;
 pub(crate) mod place;
 pub(crate) mod report;
+mod rings;
+mod scale;
 mod statistics;
 mod stream;
+pub(crate) mod verifier;
+mod watchers;
+mod work;
 
 use std::{
-    fs,
+    env, fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::Command,
@@ -22,6 +31,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum as _;
 
 use crate::{
     agent::read,
@@ -41,16 +51,24 @@ pub(crate) struct Options {
     /// Fewer rounds: about a minute, to see that everything works
     #[arg(long)]
     quick: bool,
+    /// Only these parts
+    #[arg(long = "part", value_name = "PART", value_enum, value_delimiter = ',')]
+    parts: Vec<Part>,
+    /// Write the page to this file too, such as docs/FIGURES.md
+    #[arg(long, value_name = "FILE", conflicts_with = "parts")]
+    page: Option<PathBuf>,
     /// The agent, built already: this is the part that runs as root
     #[arg(long, hide = true)]
     agent: Option<PathBuf>,
 }
 
-/// What is not measured on this machine.
+/// What is not the whole.
 #[derive(clap::Subcommand)]
 enum What {
     /// The same `su` sessions under different movers, in virtual machines
     Place(place::Options),
+    /// How heavy the programs are for the kernel's verifier, held against the stored table
+    Verifier(verifier::Options),
 }
 
 /// What every part needs.
@@ -59,63 +77,164 @@ pub(crate) struct Bench {
     quick: bool,
 }
 
-/// A part of the benchmark: its title and what takes its figures.
-type Part = (&'static str, fn(&Bench) -> Result<Section>);
+/// A part of the benchmark, in the order of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// What everyone else pays
+    Cost,
+    /// The same of real work
+    Work,
+    /// From the kernel's stamp to the alert, to the stop, and to a poller's sight
+    Latency,
+    /// Throughput and loss, against what the generators did
+    Stream,
+    /// The first loss for each size of the ring
+    Rings,
+    /// What an event costs the agent
+    Formats,
+    /// What the agent takes when nothing happens
+    Idle,
+    /// With many threads, many processes and many rules
+    Scale,
+    /// How heavy the programs are for the verifier
+    Verifier,
+}
 
-/// The parts, in the order of the report.
-const PARTS: [Part; 4] = [
-    ("Cost to others", cost::measure),
-    ("Latency of alerts", latency::measure),
-    ("Stream", stream::measure),
-    ("Idle", idle::measure),
-];
+impl Part {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Cost => "Cost to others",
+            Self::Work => "Real work",
+            Self::Latency => "Latency",
+            Self::Stream => "Stream",
+            Self::Rings => "Rings",
+            Self::Formats => "Cost of an event",
+            Self::Idle => "Idle",
+            Self::Scale => "Scale",
+            Self::Verifier => "Verifier",
+        }
+    }
+
+    fn measure(self, bench: &Bench) -> Result<Section> {
+        match self {
+            Self::Cost => cost::measure(bench),
+            Self::Work => work::measure(bench),
+            Self::Latency => latency::measure(bench),
+            Self::Stream => stream::measure(bench),
+            Self::Rings => rings::measure(bench),
+            Self::Formats => formats::measure(bench),
+            Self::Scale => scale::measure(bench),
+            Self::Idle => idle::measure(bench),
+            Self::Verifier => verifier::measure(bench),
+        }
+    }
+}
 
 /// Builds, becomes root, measures, and writes what came out.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if let Some(What::Place(options)) = &options.what {
         return place::run(workspace, options);
     }
-    if let Some(agent) = &options.agent {
-        return measure(agent, options.quick);
+    if let Some(agent) = options.agent() {
+        return options.measure(agent);
     }
     let agent = build::run(workspace, Profile::Release)?;
-    if caller::is_root() {
-        return measure(&agent, options.quick);
+    if caller::is_root() || !options.needs_root() {
+        return options.measure(&agent);
     }
-    let this = std::env::current_exe().context("cannot find this program")?;
+    let this = env::current_exe().context("cannot find this program")?;
     let mut command = caller::as_root(&this)?;
-    command.args(["bench", "--agent"]).arg(agent);
-    command.args(options.quick.then_some("--quick"));
+    command.arg("bench").args(options.words()).arg("--agent").arg(agent);
     Err(exec::replace(&mut command))
 }
 
-fn measure(agent: &Path, quick: bool) -> Result<()> {
-    interrupt::catch()?;
-    let target = agent.ancestors().nth(2).context("the agent is not in a target folder")?;
-    let folder = target.join("bench");
-    let machine = machine()?;
-    let bench = Bench { agent: agent.to_owned(), quick };
-    let mut sections = Vec::new();
-    for (title, part) in PARTS {
-        eprintln!("bench: {title}");
-        let section = part(&bench);
-        interrupt::check()?;
-        sections.push(section.unwrap_or_else(|error| Section {
-            title,
-            commands: Vec::new(),
-            figures: vec![Figure::missing("all of it", format!("{error:#}"))],
-        }));
+impl Options {
+    fn agent(&self) -> Option<&Path> {
+        let given = match &self.what {
+            Some(What::Verifier(options)) => &options.agent,
+            _ => &self.agent,
+        };
+        given.as_deref()
     }
-    let report = Report {
-        machine,
-        command: format!("cargo xtask bench{}", if quick { " --quick" } else { "" }),
-        sections,
-    };
-    report.save(&folder, "bench")?;
-    caller::hand_over(&folder)?;
-    io::stdout().write_all(report.table().as_bytes())?;
-    eprintln!("bench: written to {}/bench.{{json,md}}", folder.display());
-    Ok(())
+
+    /// Virtual machines do without.
+    const fn needs_root(&self) -> bool {
+        match &self.what {
+            Some(What::Verifier(options)) => options.is_here(),
+            _ => true,
+        }
+    }
+
+    /// As it would be typed again.
+    fn words(&self) -> Vec<String> {
+        if let Some(What::Verifier(options)) = &self.what {
+            return options.words();
+        }
+        let mut words = Vec::new();
+        words.extend(self.quick.then(|| "--quick".to_owned()));
+        let parts =
+            self.parts.iter().filter_map(|part| Some(part.to_possible_value()?.get_name().to_owned()));
+        words.extend(parts.flat_map(|part| ["--part".to_owned(), part]));
+        words.extend(self.page.iter().flat_map(|page| ["--page".to_owned(), page.display().to_string()]));
+        words
+    }
+
+    fn measure(&self, agent: &Path) -> Result<()> {
+        interrupt::catch()?;
+        let target = agent.ancestors().nth(2).context("the agent is not in a target folder")?;
+        let folder = target.join("bench");
+        let bench = Bench { agent: agent.to_owned(), quick: self.quick };
+        let machine = machine()?;
+        let sections = match &self.what {
+            Some(What::Verifier(options)) => vec![options.run(&bench)?],
+            _ => self.sections(&bench)?,
+        };
+        let command = format!("cargo xtask bench {}", self.words().join(" ")).trim_end().to_owned();
+        let report = Report { machine, command, sections };
+        self.save(&report, &folder)?;
+        io::stdout().write_all(report.table().as_bytes())?;
+        let broken = report.broken();
+        if !broken.is_empty() {
+            bail!("heavier for the verifier than the stored table allows: {}", broken.join(", "));
+        }
+        Ok(())
+    }
+
+    /// Takes all figures. A part that fails does not take the others with it.
+    fn sections(&self, bench: &Bench) -> Result<Vec<Section>> {
+        let parts = if self.parts.is_empty() { Part::value_variants() } else { &self.parts };
+        let mut sections = Vec::new();
+        for part in parts {
+            let title = part.title();
+            eprintln!("bench: {title}");
+            let section = part.measure(bench);
+            interrupt::check()?;
+            sections.push(section.unwrap_or_else(|error| Section {
+                title,
+                commands: Vec::new(),
+                figures: vec![Figure::missing("all of it", format!("{error:#}"))],
+            }));
+        }
+        Ok(sections)
+    }
+
+    fn save(&self, report: &Report, folder: &Path) -> Result<()> {
+        let placement = fs::read_to_string(folder.join("place.md")).ok();
+        let page = page::of(report, placement.as_deref());
+        report.save(folder, "bench")?;
+        let mut files = vec![folder.join("bench.md")];
+        files.extend(self.page.clone());
+        for file in &files {
+            if let Some(parent) = file.parent() {
+                fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+            }
+            fs::write(file, &page).with_context(|| format!("cannot write {}", file.display()))?;
+            caller::hand_over(file)?;
+        }
+        caller::hand_over(folder)?;
+        eprintln!("bench: written to {}/bench.{{json,md}}", folder.display());
+        Ok(())
+    }
 }
 
 /// Where it was measured.

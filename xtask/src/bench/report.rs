@@ -39,13 +39,28 @@ pub(crate) struct Figure {
     spread: Option<Spread>,
     /// The value should not be above it.
     target: Option<f64>,
+    /// The benchmark fails when it is.
+    binding: bool,
+    /// What is known of why it is.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    when_missed: &'static str,
     note: String,
 }
 
 impl Figure {
     /// A single value.
     pub(crate) fn one(name: impl Into<String>, unit: &'static str, value: f64) -> Self {
-        Self { name: name.into(), unit, value: Some(value), spread: None, target: None, note: String::new() }
+        let (target, binding, when_missed) = (None, false, "");
+        Self {
+            name: name.into(),
+            unit,
+            value: Some(value),
+            spread: None,
+            target,
+            binding,
+            when_missed,
+            note: String::new(),
+        }
     }
 
     /// The median of a sample, with its spread.
@@ -66,6 +81,44 @@ impl Figure {
         Self { target: Some(target), ..self }
     }
 
+    /// With the value above which the benchmark fails: for what depends on nothing but the programs and the kernel.
+    pub(super) fn at_most_or_fail(self, target: f64) -> Self {
+        Self { binding: true, ..self.at_most(target) }
+    }
+
+    /// With what is known of why it is above its target, and what was tried; shown only when it is.
+    pub(super) fn when_missed(self, why: &'static str) -> Self {
+        Self { when_missed: why, ..self }
+    }
+
+    /// Whether it is above the value that it must not be above.
+    fn is_broken(&self) -> bool {
+        self.binding && self.is_met() == Some(false)
+    }
+
+    /// Whether it is at most its target; none without one, or without a value.
+    fn is_met(&self) -> Option<bool> {
+        Some(self.value? <= self.target?)
+    }
+
+    /// The cells of its row in the table of targets, which what is binding is not in: that holds anyway.
+    fn target_cells(&self) -> Option<[String; 4]> {
+        let target = self.target.filter(|_| !self.binding)?;
+        let verdict = match self.is_met() {
+            Some(true) => "met",
+            Some(false) => "**missed**",
+            None => "not taken",
+        };
+        let missed = if self.is_met() == Some(false) { self.when_missed } else { "" };
+        let value = self.value.map_or_else(String::new, |value| with_unit(value, self.unit));
+        Some([
+            format!("{}: {value}", self.name),
+            format!("≤ {}", with_unit(target, self.unit)),
+            verdict.to_owned(),
+            missed.to_owned(),
+        ])
+    }
+
     /// With a remark.
     pub(crate) fn note(self, note: impl Into<String>) -> Self {
         Self { note: note.into(), ..self }
@@ -77,11 +130,11 @@ impl Figure {
         let spread = self.spread.map_or_else(String::new, |spread| {
             format!("{}–{}, n={}", number(spread.min), number(spread.max), spread.count)
         });
-        let target = match (self.target, self.value) {
-            (Some(target), Some(value)) if value <= target => {
-                format!("≤ {}: met", with_unit(target, self.unit))
+        let target = match (self.target, self.is_met()) {
+            (Some(target), Some(met)) => {
+                let verdict = if met { "met" } else { "MISSED" };
+                format!("≤ {}: {verdict}", with_unit(target, self.unit))
             }
-            (Some(target), Some(_)) => format!("≤ {}: MISSED", with_unit(target, self.unit)),
             _ => String::new(),
         };
         [self.name.clone(), value, spread, target, self.note.clone()]
@@ -133,18 +186,25 @@ impl Report {
 
     /// For a reader of the project.
     pub(crate) fn markdown(&self) -> String {
-        let mut text = format!("# Figures\n\n{}; `{}`\n", self.machine, self.command);
+        let sections: String = self.sections.iter().map(Section::markdown).collect();
+        format!("# Figures\n\n{}; `{}`\n{sections}", self.machine, self.command)
+    }
+
+    /// The targets, each with what was measured, as rows of a table.
+    pub(super) fn targets(&self) -> String {
+        let mut text = String::from("| measured | target | | why, and what was tried |\n|---|---|---|---|\n");
         for section in &self.sections {
-            let _ = write!(text, "\n## {}\n\n", section.title);
-            for command in &section.commands {
-                let _ = writeln!(text, "    {command}");
-            }
-            let _ = writeln!(text, "\n| {} |\n|---|---|---|---|---|", COLUMNS.join(" | "));
-            for figure in &section.figures {
-                let _ = writeln!(text, "| {} |", figure.cells().join(" | ").replace('\n', " "));
+            for cells in section.figures.iter().filter_map(Figure::target_cells) {
+                let _ = writeln!(text, "| {} |", cells.join(" | "));
             }
         }
         text
+    }
+
+    /// The names of the figures for which the benchmark fails.
+    pub(super) fn broken(&self) -> Vec<&str> {
+        let figures = self.sections.iter().flat_map(|section| &section.figures);
+        figures.filter(|figure| figure.is_broken()).map(|figure| figure.name.as_str()).collect()
     }
 
     /// Writes `NAME.json` and `NAME.md` into `folder`.
@@ -154,6 +214,21 @@ impl Report {
             .and_then(|()| fs::write(folder.join(format!("{name}.json")), json))
             .and_then(|()| fs::write(folder.join(format!("{name}.md")), self.markdown()))
             .with_context(|| format!("cannot write the figures to {}", folder.display()))
+    }
+}
+
+impl Section {
+    /// Its chapter in a page.
+    pub(super) fn markdown(&self) -> String {
+        let mut text = format!("\n## {}\n\n", self.title);
+        for command in &self.commands {
+            let _ = writeln!(text, "    {command}");
+        }
+        let _ = writeln!(text, "\n| {} |\n|---|---|---|---|---|", COLUMNS.join(" | "));
+        for figure in &self.figures {
+            let _ = writeln!(text, "| {} |", figure.cells().join(" | ").replace('\n', " "));
+        }
+        text
     }
 }
 
@@ -171,8 +246,10 @@ mod tests {
                 commands: vec!["procwatch run".to_owned()],
                 figures: vec![
                     Figure::median("memory", "MB", &[7.0, 8.0, 9.0]).at_most(15.0),
-                    Figure::one("wake-ups", "/s", 2.5).at_most(1.0),
+                    Figure::one("wake-ups", "/s", 2.5).at_most(1.0).when_missed("a timer"),
                     Figure::missing("latency", "no alert came"),
+                    Figure::one("insns", "", 120.0).at_most_or_fail(115.0),
+                    Figure::one("other insns", "", 115.0).at_most_or_fail(115.0),
                 ],
             }],
         };
@@ -181,5 +258,10 @@ mod tests {
         assert!(text.contains("| wake-ups | 2.50 /s |  | ≤ 1.00 /s: MISSED |"), "{text}");
         assert!(text.contains("| latency | not taken |  |  | no alert came |"), "{text}");
         assert!(report.table().contains("  $ procwatch run\n"));
+        let targets = report.targets();
+        assert!(targets.ends_with(
+            "| memory: 8.00 MB | ≤ 15.0 MB | met |  |\n| wake-ups: 2.50 /s | ≤ 1.00 /s | **missed** | a timer |\n"
+        ), "{targets}");
+        assert_eq!(report.broken(), ["insns"]);
     }
 }

@@ -42,9 +42,16 @@ fn median(sorted: &[f64]) -> Option<f64> {
 }
 
 /// What `with` is above `without`, in percent, pair by pair: both of a pair were measured in the same minute.
-pub(crate) fn percent_above(with: &[f64], without: &[f64]) -> Vec<f64> {
+fn percent_above(with: &[f64], without: &[f64]) -> Vec<f64> {
     let pairs = with.iter().zip(without);
     pairs.map(|(with, without)| (with / without - 1.0) * 100.0).collect()
+}
+
+/// The same in words; none without pairs.
+pub(crate) fn by_pairs(with: &[f64], without: &[f64]) -> String {
+    Spread::of(&percent_above(with, without)).map_or_else(String::new, |above| {
+        format!("{:+.1} % ({:+.1} to {:+.1}) by pairs", above.median, above.min, above.max)
+    })
 }
 
 #[cfg(test)]
