@@ -20,8 +20,7 @@ use serde_json::Value;
 fn a_layout_is_set_kept_and_taken_back_exactly() {
     needs!(Vm);
     let machine = Machine::with(LAYOUT);
-    let cpusets =
-        || ["", "/user.slice"].map(|path| read(path, "cgroup.subtree_control").contains("cpuset"));
+    let cpusets = || ["", "/user.slice"].map(|path| read(path, "cgroup.subtree_control").contains("cpuset"));
     assert_eq!(cpusets(), [false; 2]);
     let (code, before) = machine.check();
     assert_eq!(code, Some(1), "{before}");
