@@ -101,6 +101,27 @@ impl Body {
             Self::Placement(_) | Self::Loss(_) | Self::Health(_) | Self::Summary(_) => return None,
         })
     }
+
+    /// The same, to complete it.
+    pub const fn process_mut(&mut self) -> Option<&mut Process> {
+        Some(match self {
+            Self::Fork(fork) => &mut fork.process,
+            Self::Thread(thread) => &mut thread.process,
+            Self::Exec(exec) => &mut exec.process,
+            Self::Exit(exit) | Self::ThreadExit(exit) => &mut exit.process,
+            Self::Uid(uid) => &mut uid.process,
+            Self::Cgroup(cgroup) => &mut cgroup.process,
+            Self::Alert(alert) => &mut alert.process,
+            Self::Cleared(cleared) => &mut cleared.process,
+            Self::Refused(refused) => &mut refused.process,
+            Self::Decision(decision) => &mut decision.process,
+            Self::Outcome(outcome) => &mut outcome.process,
+            Self::Hold(hold) => &mut hold.process,
+            Self::Action(act) => &mut act.process,
+            Self::Diagnosis(diagnosed) => &mut diagnosed.process,
+            Self::Placement(_) | Self::Loss(_) | Self::Health(_) | Self::Summary(_) => return None,
+        })
+    }
 }
 
 /// The process that a record is about.

@@ -118,6 +118,7 @@ fn several_clients_have_each_what_they_want() {
     let forks = Agent::events(&["--kind", "fork", "--comm", "forks", "--count", "300"]);
     let exits = Agent::events(&["--kind", "exit", "--comm", "forks", "--count", "301"]);
     let own = Agent::events(&["--kind", "alert,action"]);
+    let family = Agent::events(&["--kind", "alert", "--lineage"]);
     let mut program = start(compiled("forks"), &["300"]);
     let mut pool = Pool::raw_clone();
     program.say("go");
@@ -132,6 +133,8 @@ fn several_clients_have_each_what_they_want() {
         assert_eq!(kinds(&ended.records)[kind], count);
         assert_eq!(kinds(&ended.records).len(), 3, "the kind, the health at first, the summary at last");
     }
+    let alert = family.wait_for("its alert", |it| it["kind"] == "alert" && it["pid"] == pool.pid());
+    assert_eq!(alert["lineage"][0]["pid"], std::process::id(), "{alert}");
     // What the agent tells by itself is the very same line for all.
     let told = of_pool(&own.finish().records, pool.pid());
     assert_eq!(told.len(), 2);

@@ -454,7 +454,7 @@ fn the_real_agent_shows_an_explosion() {
     // Who creates them is told by the kernel programs of the running agent.
     terminal.press("\x1b[B\r");
     let text = terminal.wait_for("creates the 600 threads of pthreads");
-    assert!(text.contains("568 created"), "from the floor of 32 on: {text}");
+    assert!(text.contains("569 created"), "from the floor of 32 on: {text}");
     pool.end();
     terminal.wait_for("has ended; as it was last");
     terminal.press("q");

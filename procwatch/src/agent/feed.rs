@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use procwatch_common::wire::Kind;
 use tokio::{
     task::yield_now,
     time::{Instant, sleep_until},
@@ -26,9 +25,6 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Shortest time between two changes of what clients want: each may need a picture of all processes.
 const CHANGE: Duration = Duration::from_millis(50);
 
-/// Kinds by which ancestors are known.
-const LINEAGE_KINDS: u32 = Kind::Fork.bit() | Kind::Exec.bit() | Kind::Exit.bit() | Kind::Uid.bit();
-
 /// Why it is time to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -46,8 +42,6 @@ pub struct Feed {
     kinds: u32,
     /// What outputs want of it, besides clients.
     for_outputs: u32,
-    /// Kept only while somebody wants ancestors.
-    table: Option<ProcessTable>,
     /// When the next change is seen to.
     next_change: Instant,
     /// There may be more in the ring.
@@ -71,7 +65,6 @@ impl Feed {
             tap: Tap::new(kernel, ring_bytes)?,
             kinds: 0,
             for_outputs: 0,
-            table: None,
             next_change: Instant::now(),
             has_more: false,
             paused: None,
@@ -149,10 +142,7 @@ impl Feed {
 
     /// Opens the gate for what all clients and outputs want together, or closes it.
     fn steer(&mut self, kernel: &mut Kernel) -> Result<(), AgentError> {
-        let mut kinds = self.audience.stream_kinds() | self.for_outputs;
-        if kinds != 0 && self.audience.wants_lineage() {
-            kinds |= LINEAGE_KINDS;
-        }
+        let kinds = self.audience.stream_kinds() | self.for_outputs;
         if kinds == self.kinds {
             return Ok(());
         }
@@ -166,37 +156,29 @@ impl Feed {
         self.kinds = kinds;
         if kinds == 0 {
             self.discard();
-            (self.table, self.has_more, self.paused) = (None, false, None);
+            (self.has_more, self.paused) = (false, None);
         }
         Ok(())
     }
 
     /// Begins with new wishes. The gate is open already: what happens while the picture is taken waits in the ring.
     fn welcome(&mut self, kernel: &mut Kernel, report: &mut Reporter) -> Result<(), AgentError> {
-        let needs_table = self.kinds != 0 && self.audience.wants_lineage();
-        if !needs_table {
-            self.table = None;
+        if !self.audience.wants_lineage() {
+            self.audience.set_table(None);
+        } else if !self.audience.has_table() {
+            self.audience.set_table(Some(table(kernel)?));
         }
         if !self.audience.has_new() {
             return Ok(());
         }
-        let mut family = None;
-        if self.audience.awaits_family() || (needs_table && self.table.is_none()) {
-            let table = table(kernel)?;
-            if needs_table && self.table.is_none() {
-                self.table = Some(table);
-            } else {
-                family = Some(table);
-            }
-        }
+        let family = if self.audience.awaits_family() { Some(table(kernel)?) } else { None };
         let message = "armed: what happens from now on is told".to_owned();
         let now = report.now();
         let armed = report.converter.at(now, Body::Health(Health { topic: HealthTopic::Armed, message }));
         let Some(armed) = audience::line(&armed) else { return Ok(()) };
-        let table = family.as_ref().or(self.table.as_ref());
         self.audience.welcome(&armed, |wish| {
             wish.begin(now);
-            if let (Some(filter), Some(table)) = (wish.family(), table) {
+            if let (Some(filter), Some(table)) = (wish.family(), &family) {
                 filter.adopt_family(table);
             }
         });
@@ -227,10 +209,7 @@ impl Feed {
             taken += 1;
             match event {
                 Ok(event) => {
-                    self.audience.hear(&event, &mut report.converter, self.table.as_ref());
-                    if let Some(table) = &mut self.table {
-                        table.apply(&event);
-                    }
+                    self.audience.hear(&event, &mut report.converter);
                     if self.for_outputs != 0 {
                         report.tell_outputs(event)?;
                     }

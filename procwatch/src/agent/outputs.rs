@@ -127,7 +127,9 @@ impl Outputs {
             std::mem::take(&mut self.open).into_iter().partition(|(open, _)| wanted.contains(open));
         self.open = kept;
         self.open.extend(new);
-        finish(done);
+        for (_, listener) in done {
+            listener.leave();
+        }
         Ok(())
     }
 
@@ -171,16 +173,13 @@ impl Outputs {
 
     /// The agent ends.
     pub fn finish(self) {
-        finish(self.open);
-    }
-}
-
-/// All know before one is waited for.
-fn finish(mut done: Vec<(Wanted, Box<dyn Listener>)>) {
-    for (_, listener) in &mut done {
-        listener.end_soon();
-    }
-    for (_, listener) in done {
-        listener.finish();
+        let mut open = self.open;
+        // All know before one is waited for.
+        for (_, listener) in &mut open {
+            listener.end_soon();
+        }
+        for (_, listener) in open {
+            listener.finish();
+        }
     }
 }

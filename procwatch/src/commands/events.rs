@@ -48,7 +48,7 @@ pub struct EventsArgs {
     #[arg(long)]
     json: bool,
 
-    /// Show the ancestors of each process of the stream
+    /// Show the ancestors of each process
     #[arg(long)]
     lineage: bool,
 

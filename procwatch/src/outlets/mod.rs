@@ -150,4 +150,9 @@ impl Listener for Outlet {
         // It ends by itself; one that takes too long is left to its fate.
         let _ = self.done.recv_timeout(LAST_WORDS.saturating_sub(waited));
     }
+
+    /// Its thread tells what waits, and ends by itself.
+    fn leave(mut self: Box<Self>) {
+        self.end_soon();
+    }
 }

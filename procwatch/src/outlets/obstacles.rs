@@ -49,6 +49,12 @@ fn of_webhook(webhook: &Webhook) -> Vec<String> {
         );
     }
     if let Some(path) = &webhook.token_file {
+        if let Url::Plain { shown, .. } = &webhook.url
+            && shown.starts_with("http:")
+            && !is_loopback(shown)
+        {
+            found.push(format!("{shown}: the token is sent for all to read on the way; right is https"));
+        }
         found.extend(of_secret(path).err());
         found.extend(read_secret(path).err());
     }
@@ -56,6 +62,14 @@ fn of_webhook(webhook: &Webhook) -> Vec<String> {
         found.extend(super::webhook::certificates_in(path).err());
     }
     found
+}
+
+/// Whether it is an address of this machine, `http://127.0.0.1:80`.
+fn is_loopback(shown: &str) -> bool {
+    let uri: Option<ureq::http::Uri> = shown.parse().ok();
+    let host = uri.as_ref().and_then(ureq::http::Uri::host).unwrap_or_default();
+    let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A program that may be run with the rights of `uid`: nobody but root and that user can change it.
@@ -139,6 +153,19 @@ mod tests {
         with_mode(folder.path(), 0o777);
         assert_eq!(of_program(&program, me), said(folder.path(), "others may write it; right is chmod go-w"));
         assert_eq!(of_program(Path::new("/bin/sh"), 65534), Ok(()));
+    }
+
+    #[test]
+    fn a_token_is_not_sent_in_the_clear() {
+        for (shown, is_ours) in [
+            ("http://127.0.0.1:80", true),
+            ("http://[::1]", true),
+            ("http://localhost:1", true),
+            ("http://10.0.0.1", false),
+            ("http://localhost.example.org", false),
+        ] {
+            assert_eq!(is_loopback(shown), is_ours, "{shown}");
+        }
     }
 
     #[test]

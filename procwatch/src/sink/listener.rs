@@ -52,6 +52,11 @@ pub trait Listener {
 
     /// The agent ends, or goes on without it: what waits is written, within about half a second.
     fn finish(self: Box<Self>);
+
+    /// The agent goes on without it. One who has somebody to finish for him has the agent wait for nothing.
+    fn leave(self: Box<Self>) {
+        self.finish();
+    }
 }
 
 /// Where a listener complains: each complaint becomes a health record. Not from [`Listener::on`] for each record, or

@@ -30,6 +30,8 @@ pub struct Audience {
     relieved: Notify,
     /// Why not all may come, who should.
     note: Mutex<Option<String>>,
+    /// Kept only while somebody wants ancestors.
+    table: Mutex<Option<ProcessTable>>,
     told: AtomicU64,
     dropped: AtomicU64,
     let_go: AtomicU64,
@@ -155,9 +157,42 @@ impl Audience {
         }
     }
 
+    fn table(&self) -> MutexGuard<'_, Option<ProcessTable>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether ancestors can be told.
+    pub fn has_table(&self) -> bool {
+        self.table().is_some()
+    }
+
+    /// Who knows ancestors from now on; [`Self::hear`] keeps it up to date.
+    pub fn set_table(&self, table: Option<ProcessTable>) {
+        *self.table() = table;
+    }
+
     /// A record that the agent tells by itself.
     pub fn tell(&self, told: &Told) {
-        self.deliver(|wish| wish.wants_record(&told.record).then(|| told.line.clone()));
+        let mut with_lineage = None;
+        self.deliver(|wish| {
+            if !wish.wants_record(&told.record) {
+                return None;
+            }
+            if !wish.wants_lineage() {
+                return Some(told.line.clone());
+            }
+            Some(with_lineage.get_or_insert_with(|| self.with_lineage(told)).clone())
+        });
+    }
+
+    fn with_lineage(&self, told: &Told) -> Bytes {
+        let mut record = told.record.clone();
+        if let (Some(table), Some(process)) = (&*self.table(), record.body.process_mut())
+            && process.lineage.is_none()
+        {
+            process.lineage = Some(table.ancestors(process.ppid));
+        }
+        line(&record).unwrap_or_else(|| told.line.clone())
     }
 
     /// Missing records of the stream: for all who listen to it.
@@ -166,18 +201,17 @@ impl Audience {
     }
 
     /// An event of the stream. It is converted once, and encoded once for all who want it alike.
-    pub fn hear<P: CgroupPaths>(
-        &self,
-        event: &Event,
-        converter: &mut Converter<P>,
-        table: Option<&ProcessTable>,
-    ) {
+    pub fn hear<P: CgroupPaths>(&self, event: &Event, converter: &mut Converter<P>) {
+        let mut table = self.table();
         let mut lines = Lines { plain: None, with_lineage: None };
         self.deliver(|wish| {
             let is_wanted = wish.wants_event(event, &mut converter.cgroups);
-            let table = table.filter(|_| wish.wants_lineage());
+            let table = table.as_ref().filter(|_| wish.wants_lineage());
             is_wanted.then(|| lines.of(event, converter, table)).flatten()
         });
+        if let Some(table) = &mut *table {
+            table.apply(event);
+        }
     }
 
     /// Asks each wish that has begun for the line that its client is to be told.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use procwatch_common::wire::Kind;
+
 use super::protocol::EventsRequest;
 use crate::{
     cgroup::SliceRef,
@@ -37,6 +39,9 @@ const STREAM_KINDS: [(&str, EventKind); 7] = [
     ("uid", EventKind::Uid),
     ("cgroup", EventKind::Cgroup),
 ];
+
+/// Kinds by which ancestors are known.
+const LINEAGE_KINDS: u32 = Kind::Fork.bit() | Kind::Exec.bit() | Kind::Exit.bit() | Kind::Uid.bit();
 
 /// All words for kinds.
 pub fn kind_words() -> impl Iterator<Item = &'static str> {
@@ -100,9 +105,9 @@ impl Wish {
         Ok(Self { own, filter, lineage: request.lineage, since: BootTime(0), raised: HashSet::new() })
     }
 
-    /// Bits of the kernel's kinds that the stream must carry for it.
+    /// Bits of the kernel's kinds that the stream must carry for it, those by which ancestors are known included.
     pub fn stream_kinds(&self) -> u32 {
-        self.filter.kinds_mask()
+        self.filter.kinds_mask() | if self.lineage { LINEAGE_KINDS } else { 0 }
     }
 
     /// Whether it wants the ancestors of each process.
@@ -172,7 +177,6 @@ fn kinds(words: &[String]) -> Result<Kinds, WishError> {
 #[cfg(test)]
 mod tests {
     use clap::ValueEnum as _;
-    use procwatch_common::wire::Kind;
 
     use super::*;
     use crate::{

@@ -16,6 +16,7 @@ use crate::{
         client::{Client, ClientError, Heard},
         protocol::EventsRequest,
     },
+    table::ProcessTable,
 };
 
 /// A socket whose agent answers with no processes, and welcomes as the agent's loop does.
@@ -253,5 +254,29 @@ fn a_new_wish_takes_the_place_of_the_old_one() {
             tokio::task::yield_now().await;
         }
         assert_eq!(scene.audience.count(), 0);
+    });
+}
+
+#[test]
+fn ancestors_are_told_to_those_who_want_them() {
+    in_runtime(async {
+        let mut scene = Scene::new(4);
+        let mut table = ProcessTable::new();
+        table.add_picture(&[samples::subject(100, 0)]);
+        scene.audience.set_table(Some(table));
+        let mut plain = scene.listener(EventsRequest::default()).await;
+        let wish = EventsRequest { lineage: true, ..EventsRequest::default() };
+        let mut with_lineage = scene.listener(wish).await;
+        for kind in ["alert", "loss"] {
+            scene.tell(kind);
+        }
+        let mut lineages = Vec::new();
+        for client in [&mut plain, &mut with_lineage] {
+            let Heard::Record(record, _) = client.hear().await.unwrap() else { panic!("a record") };
+            assert_eq!(record.body.kind(), "alert");
+            lineages.push(record.body.process().unwrap().lineage.as_ref().map(|it| it[0].pid));
+            assert_eq!(hear(client).await, "loss");
+        }
+        assert_eq!(lineages, [None, Some(100)]);
     });
 }
