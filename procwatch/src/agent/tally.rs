@@ -69,7 +69,7 @@ mod tests {
         for record in samples::all() {
             tally.note(&record);
         }
-        let kinds: Vec<_> = tally.recent().iter().map(|record| record.body.kind()).collect();
+        let kinds: Vec<_> = tally.recent().iter().map(|record| record.body.kind().name()).collect();
         assert_eq!(kinds, ["alert", "outcome", "action", "action", "action", "loss"]);
         let told = tally.told();
         assert_eq!(told.iter().map(|count| count.count).sum::<u64>(), samples::all().len() as u64);

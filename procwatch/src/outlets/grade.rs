@@ -65,7 +65,7 @@ mod tests {
         let filter = Wants { kinds: kinds.to_vec(), severity, uids: uids.to_vec() };
         let all = samples::all();
         let fitting = all.iter().filter(|record| wants(&filter, record));
-        fitting.map(|record| record.body.kind()).collect()
+        fitting.map(|record| record.body.kind().name()).collect()
     }
 
     #[test]

@@ -197,7 +197,7 @@ mod tests {
         samples::all()
             .into_iter()
             .filter(|record| wish.wants_record(record))
-            .map(|record| record.body.kind())
+            .map(|record| record.body.kind().name())
             .collect()
     }
 
@@ -257,7 +257,7 @@ mod tests {
             samples::record(Body::Cleared(Cleared { process, ..cleared }))
         };
         let [alert, cleared] = ["alert", "cleared"]
-            .map(|kind| samples::all().into_iter().find(|it| it.body.kind() == kind).unwrap());
+            .map(|kind| samples::all().into_iter().find(|it| it.body.kind().name() == kind).unwrap());
         let cleared = renamed(cleared);
         assert!(!wish.wants_record(&cleared), "its beginning was not seen, and it is another's now");
         assert!(wish.wants_record(&alert));

@@ -13,7 +13,7 @@ fn shown(record: Record) -> String {
 }
 
 fn of_kind(wanted: &str) -> Record {
-    samples::all().into_iter().find(|record| record.body.kind() == wanted).unwrap()
+    samples::all().into_iter().find(|record| record.body.kind().name() == wanted).unwrap()
 }
 
 /// The value of a field, and that there is no second one.
@@ -48,13 +48,13 @@ fn an_alert_can_be_asked_for_by_everything_that_matters() {
             .starts_with("alert          4242    4341     100 alice    python3         WARNING 100 threads")
     );
     let json: Record = serde_json::from_str(value(&entry, "PROCWATCH_JSON").unwrap()).unwrap();
-    assert_eq!(json.body.kind(), "alert");
+    assert_eq!(json.body.kind().name(), "alert");
 }
 
 #[test]
 fn every_kind_of_record_has_an_entry() {
     for record in samples::all() {
-        let name = record.body.kind();
+        let name = record.body.kind().name();
         let has_process = record.body.process().is_some();
         let entry = shown(record);
         assert_eq!(value(&entry, "PROCWATCH_KIND"), Some(name));

@@ -73,7 +73,7 @@ impl Scene {
     }
 
     fn tell(&mut self, kind: &str) {
-        let record = samples::all().into_iter().find(|record| record.body.kind() == kind).unwrap();
+        let record = samples::all().into_iter().find(|record| record.body.kind().name() == kind).unwrap();
         self.server.on(&Told::new(record).unwrap());
     }
 }
@@ -85,7 +85,7 @@ fn armed() -> Bytes {
 
 async fn hear(client: &mut Client) -> String {
     match client.hear().await.unwrap() {
-        Heard::Record(record, _) => record.body.kind().to_owned(),
+        Heard::Record(record, _) => record.body.kind().name().to_owned(),
         Heard::Answer(answer) => panic!("{answer:?}"),
     }
 }
@@ -273,7 +273,7 @@ fn ancestors_are_told_to_those_who_want_them() {
         let mut lineages = Vec::new();
         for client in [&mut plain, &mut with_lineage] {
             let Heard::Record(record, _) = client.hear().await.unwrap() else { panic!("a record") };
-            assert_eq!(record.body.kind(), "alert");
+            assert_eq!(record.body.kind().name(), "alert");
             lineages.push(record.body.process().unwrap().lineage.as_ref().map(|it| it[0].pid));
             assert_eq!(hear(client).await, "loss");
         }

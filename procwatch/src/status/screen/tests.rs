@@ -57,7 +57,7 @@ fn status() -> Status {
         placement: None,
         outputs: vec![OutputStatus { name: "log".to_owned(), taken: 5, ..OutputStatus::default() }],
         clients: 2,
-        recent: samples::all().into_iter().filter(|record| record.body.kind() == "loss").collect(),
+        recent: samples::all().into_iter().filter(|record| record.body.kind().name() == "loss").collect(),
     }
 }
 
