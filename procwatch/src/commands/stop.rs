@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How long the agent may take to end: it waits a little for actions under way.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Arguments of `procwatch stop`.
 #[derive(Debug, Args)]

@@ -69,7 +69,7 @@ pub(super) enum Programs {
     /// This process: they go with it.
     Own(Box<Ebpf>),
     /// The kernel. This is the one that is called by the agent.
-    Pinned(Iter),
+    Pinned(Box<Iter>),
 }
 
 /// Where it is pinned.

@@ -85,7 +85,7 @@ impl Kernel {
                 let state = half.finish()?;
                 drop(ebpf);
                 let pinned = PinnedState { folder: folder.clone(), state, is_adopted: false };
-                (Programs::Pinned(picture_program(&pinned.state)?), Some(pinned))
+                (Programs::Pinned(Box::new(picture_program(&pinned.state)?)), Some(pinned))
             }
             _ => (Programs::Own(Box::new(ebpf)), None),
         };
@@ -104,7 +104,8 @@ impl Kernel {
         if !links.are_complete() {
             return Err(KernelError::Missing("link of a tracepoint"));
         }
-        let (programs, maps) = (Programs::Pinned(picture_program(&state)?), Maps::of_state(&state)?);
+        let (programs, maps) =
+            (Programs::Pinned(Box::new(picture_program(&state)?)), Maps::of_state(&state)?);
         let pinned = PinnedState { folder: folder.clone(), state, is_adopted: true };
         let mut kernel = Self::assemble(programs, links, Some(pinned), maps, setup)?;
         kernel.unavailable.clone_from(&target.unavailable);

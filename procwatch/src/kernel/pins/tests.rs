@@ -44,7 +44,7 @@ fn a_state_is_there_when_it_is_whole_and_takes_the_place_of_others() {
     assert!(marks(&folder).is_empty());
     let state = half.finish().unwrap();
     assert_eq!(state.path, place.0.path().join("procwatch/state-00000000000000ab"));
-    assert_eq!(folder.states().unwrap(), [state.clone()]);
+    assert_eq!(folder.states().unwrap(), std::slice::from_ref(&state));
     assert_eq!(state.maps().unwrap(), [("CONTROL".to_owned(), state.map("CONTROL"))]);
     assert_eq!((state.links().unwrap().len(), state.programs().unwrap().len()), (1, 0));
     assert!(state.since().is_some());
