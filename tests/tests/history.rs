@@ -226,7 +226,9 @@ fn an_agent_that_is_killed_leaves_a_good_history_behind() {
     let sure = agent.records();
     // It dies while it writes.
     let mut pools: Vec<Pool> = (0..20).map(|_| Pool::raw_clone()).collect();
-    pools.iter_mut().for_each(|pool| pool.order(110));
+    for pool in &mut pools {
+        pool.order(110);
+    }
     agent.wait_for_many(10, "alerts", |it| it["kind"] == "alert" && it["pid"] != pid);
     agent.signal(Signal::SIGKILL);
     let told = agent.wait().records;

@@ -175,8 +175,8 @@ fn an_agent_that_is_killed_a_hundred_times_loses_nothing() {
         goes_on.store(false, Ordering::Relaxed);
         storms.into_iter().flat_map(|storm| storm.join().unwrap()).collect()
     });
-    let last = alone.run();
-    let ended = last.finish();
+    let final_one = alone.run();
+    let ended = final_one.finish();
     let (sent, lost) = account(&ended);
     records.extend(ended.records);
 
@@ -211,13 +211,13 @@ fn a_full_ring_is_told_with_its_exact_loss() {
     }
     pool.threads(40);
     let next = alone.run();
-    let loss = next.wait_for("the loss", |record| record["kind"] == "loss");
+    let gap = next.wait_for("the loss", |record| record["kind"] == "loss");
     pool.threads(1);
     let ended = next.finish();
     let (sent, lost) = account(&ended);
     assert!(lost > 100, "{lost} of {sent}");
     assert_eq!(
-        (text(&loss["ring"]), number(&loss["lost"]), number(&loss["lost_total"])),
+        (text(&gap["ring"]), number(&gap["lost"]), number(&gap["lost_total"])),
         ("urgent", lost, lost)
     );
     // The last alerts were among the lost: the picture brought the highest of them.
@@ -318,7 +318,7 @@ fn another_version_and_what_is_half_made_are_replaced() {
         // Those above a level are found by the picture.
         let alert = next.wait_for_event("alert", pool.pid());
         assert_eq!(alert["at_start"], true, "{alert}");
-        assert_eq!(states(), [state.clone()]);
+        assert_eq!(states(), std::slice::from_ref(&state));
         until("nothing left of the other", || (objects.left() == 0).then_some(()));
         next.finish();
     }
