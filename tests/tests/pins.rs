@@ -318,7 +318,7 @@ fn another_version_and_what_is_half_made_are_replaced() {
         // Those above a level are found by the picture.
         let alert = next.wait_for_event("alert", pool.pid());
         assert_eq!(alert["at_start"], true, "{alert}");
-        assert_eq!(states().as_slice(), std::slice::from_ref(&state));
+        assert_eq!(states().as_slice(), std::slice::from_ref(state));
         until("nothing left of the other", || (objects.left() == 0).then_some(()));
         next.finish();
     }
