@@ -377,6 +377,8 @@ fn what_is_not_ours_is_left_alone() {
     let refused = refusal(&["stop", "--detach"]);
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.stderr.contains("procwatch leaves it alone"), "{refused:?}");
+    // Nothing is half done: the agent goes on.
+    agent.finish();
     until("an unpinned agent leaves nothing", || (objects.left() == 0).then_some(()));
     assert!(foreign.exists());
 }

@@ -333,7 +333,7 @@ fn without_agent_or_terminal_it_does_not_begin() {
     command.arg("top").arg("--socket").arg(&nobody);
     let mut terminal = Terminal::start(&command, 80, 24);
     assert_eq!(terminal.wait().code(), Some(2));
-    let text = terminal.wait_for("no agent runs on this machine");
+    let text = terminal.wait_for("no agent runs on this machine").replace('\n', "");
     assert!(text.contains("No such file") && text.contains("procwatch run"), "{text}");
     assert!(!terminal.bytes().contains(&b'\x1b'), "the terminal was not touched");
     terminal.assert_given_back();
