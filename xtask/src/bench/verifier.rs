@@ -174,6 +174,9 @@ fn compare(kernel: &str, now: &Instructions, stored: Option<&Instructions>) -> V
 }
 
 fn one(kernel: &str, name: &str, count: u64, stored: Option<&Instructions>) -> Figure {
+    if count == 0 {
+        return Figure::missing(format!("{kernel} {name}"), "told by Linux 5.16 and later");
+    }
     let figure = Figure::one(format!("{kernel} {name}"), "instructions", count as f64);
     let Some(stored) = stored else {
         return figure.note("no table for this kernel");
