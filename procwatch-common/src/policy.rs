@@ -85,12 +85,19 @@ pub struct Control {
     pub elsewhere: [CgroupCell; ELSEWHERE.len()],
     /// 1 when a program on `commit_creds` sees credential changes; else they are noticed at a task's next event.
     pub cred_hook: u32,
-    /// 1 while the agent answers held execs. The programs set it to 0 when the agent ends.
+    /// Process id of the agent, whose own events are not reported; 0 when there is none. Programs that are pinned outlive
+    /// their agent: at its end they set this to 0, and `hold` and `stream_kinds` with it.
+    pub agent: u32,
+    /// 1 while the agent answers held execs.
     pub hold: u32,
     /// 1 when the kernel programs may refuse threads and stop processes; else they only tell that they would.
     pub enforce: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Records that found the urgent ring full, as far as an agent has told of them. For the next agent.
+    pub lost_told: u64,
+    /// Which rules about threads are in force: for the agent that comes after.
+    pub thread_policy: u64,
+    /// Which rules about placement are in force.
+    pub place_policy: u64,
 }
 
 /// What a rule wants to know about the threads of its processes. All zero: nothing.

@@ -33,7 +33,8 @@ pub(crate) fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn attached(control: &Control, task: Task, destination: Cgroup, path: *const u8) {
-    if place::has_rule(control, task)
+    if control.agent != 0
+        && place::has_rule(control, task)
         && let Some(mut slot) = emit::urgent()
     {
         fill(Kind::Moved, emit::now_ns(), task, destination, path, slot.record());

@@ -7,9 +7,9 @@ use procwatch_common::{
 };
 
 use crate::{
-    cred, emit, filter, hold,
+    cred, emit, filter,
     kernel::Task,
-    maps::{GONE, control, exit_tells_group_dead},
+    maps::{CONTROL, GONE, control, exit_tells_group_dead, is_agent},
     subject, threads,
 };
 
@@ -45,7 +45,7 @@ fn is_first_to_say_gone(task: Task) -> bool {
 
 #[inline(always)]
 fn process_ended(control: &Control, task: Task) {
-    hold::agent_may_have_ended(task);
+    agent_may_have_ended(control, task);
     threads::ended(control, task);
     cred::notice(control, task, Trigger::Exit);
     cred::forget(control, task);
@@ -53,6 +53,22 @@ fn process_ended(control: &Control, task: Task) {
         stream(control, Kind::Exit, task, task.process_exit_status(), 0);
     }
     filter::forget(control, task.tgid());
+}
+
+/// Programs and rings may outlive the agent: nobody answers held execs any more, and nobody takes the stream out of its
+/// ring. What is urgent waits for the next agent. Whoever bears the pid next is another.
+#[inline(always)]
+fn agent_may_have_ended(control: &Control, task: Task) {
+    if is_agent(control, task.tgid())
+        && let Some(control) = CONTROL.get_ptr_mut(0)
+    {
+        // SAFETY: the agent, the only other one who writes the cell, is at its end.
+        unsafe {
+            (*control).hold = 0;
+            (*control).stream_kinds = 0;
+            (*control).agent = 0;
+        }
+    }
 }
 
 #[inline(always)]

@@ -20,7 +20,7 @@ pub(crate) fn listening(control: &Control, kind: Kind) -> bool {
 /// Whether an event of this kind about `task` goes to the stream.
 #[inline(always)]
 pub(crate) fn wants(control: &Control, kind: Kind, task: Task, uids: Ids) -> bool {
-    if !listening(control, kind) || is_agent(task.tgid()) {
+    if !listening(control, kind) || is_agent(control, task.tgid()) {
         return false;
     }
     // A move has two names and two cgroups, and its cause is neither's owner: the agent decides about those.

@@ -17,7 +17,7 @@ use procwatch_common::{
 use crate::{
     emit, filter,
     kernel::{Task, binprm_filename},
-    maps::{CONTROL, HOLDS, Hold, control, is_agent},
+    maps::{HOLDS, Hold, control},
     place, subject,
 };
 
@@ -125,15 +125,4 @@ pub(crate) fn was_answered(task: Task, binprm: *const u8) -> bool {
         slot.send_now();
     }
     note.end == HoldEnd::Inside as u32 || note.end == HoldEnd::LeftAlone as u32
-}
-
-/// Nobody answers held execs once the agent has ended: this is called at the end of every process.
-#[inline(always)]
-pub(crate) fn agent_may_have_ended(task: Task) {
-    if is_agent(task.tgid())
-        && let Some(control) = CONTROL.get_ptr_mut(0)
-    {
-        // SAFETY: the agent, the only other one who writes the cell, is at its end.
-        unsafe { (*control).hold = 0 };
-    }
 }

@@ -19,10 +19,6 @@ use procwatch_common::{
 
 use crate::kernel::Task;
 
-/// Process id of the agent; its own events are not reported.
-#[unsafe(no_mangle)]
-static AGENT_TGID: u32 = 0;
-
 /// 1 when `sched_process_exit` has its argument `group_dead` (Linux 6.16 and later).
 #[unsafe(no_mangle)]
 static EXIT_TELLS_GROUP_DEAD: u32 = 0;
@@ -196,14 +192,14 @@ pub(crate) fn control() -> Option<&'static Control> {
     CONTROL.get(0)
 }
 
+/// Whether this is the process id of the agent.
 #[inline(always)]
-pub(crate) fn is_agent(tgid: u32) -> bool {
-    // SAFETY: a static of this object; volatile because the loader, not the compiler, knows its value.
-    tgid == unsafe { core::ptr::read_volatile(&raw const AGENT_TGID) }
+pub(crate) const fn is_agent(control: &Control, tgid: u32) -> bool {
+    control.agent == tgid
 }
 
 #[inline(always)]
 pub(crate) fn exit_tells_group_dead() -> bool {
-    // SAFETY: as above.
+    // SAFETY: a static of this object; volatile because the loader, not the compiler, knows its value.
     unsafe { core::ptr::read_volatile(&raw const EXIT_TELLS_GROUP_DEAD) != 0 }
 }

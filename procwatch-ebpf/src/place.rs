@@ -27,7 +27,10 @@ pub(crate) fn check(control: &Control, task: Task, trigger: Trigger, file: *cons
         return;
     }
     emit::count_stray(matches!(trigger, Trigger::Fork));
-    if let Some(mut slot) = emit::urgent::<Stray>() {
+    // Without an agent nobody moves it. The next one looks for those who are outside.
+    if control.agent != 0
+        && let Some(mut slot) = emit::urgent::<Stray>()
+    {
         describe(slot.record(), cell, task, trigger, file);
         slot.send_now();
     }
@@ -47,6 +50,7 @@ pub(crate) fn announce(cell: &PlaceCell, task: Task, trigger: Trigger, file: *co
 pub(crate) fn uids_changed(control: &Control, task: Task) {
     if let Some(cell) = rule(control, task)
         && cell.flags & PLACE_AT_EXEC_ONLY == 0
+        && control.agent != 0
         && known(control, cell, task, Trigger::Uid).is_none()
     {
         announce(cell, task, Trigger::Uid, core::ptr::null());

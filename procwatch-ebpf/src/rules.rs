@@ -64,7 +64,13 @@ pub(crate) fn inherit(control: &Control, creator_tgid: u32, child: Task) {
 #[inline(always)]
 pub(crate) fn program_ran(ctx: &BtfTracePointContext, control: &Control, task: Task) {
     forget(control, task);
-    if control.urgent == 0 || control.programs == 0 || is_agent(task.tgid()) || !is_wanted(control, task) {
+    if control.urgent == 0
+        || control.programs == 0
+        // The next agent looks at all that run: until then these records would only keep others out of the ring.
+        || control.agent == 0
+        || is_agent(control, task.tgid())
+        || !is_wanted(control, task)
+    {
         return;
     }
     if let Some((record, len)) = exec::describe(ctx, Kind::Program, task) {

@@ -53,7 +53,7 @@ pub(crate) fn may_matter(control: &Control, threads: u32) -> bool {
 /// A process grew to `threads`, at least the floor.
 #[inline(always)]
 pub(crate) fn rose(ctx: &BtfTracePointContext, control: &Control, task: Task, threads: u32) {
-    if is_agent(task.tgid()) {
+    if is_agent(control, task.tgid()) {
         return;
     }
     let name = ProcessName::of(task);
@@ -153,9 +153,11 @@ fn stop(control: &Control, name: ProcessName, task: Task, threads: u32, rule: Ru
 #[inline(always)]
 fn cross(name: ProcessName, task: Task, threads: u32, crossing: Crossing, count: u32) -> bool {
     match CROSSED.insert(CrossedKey::of(name, crossing.way, count), 0, BPF_NOEXIST) {
+        Ok(()) if report(Kind::LevelCrossed, task, threads, &crossing) => true,
         Ok(()) => {
-            report(Kind::LevelCrossed, task, threads, &crossing);
-            true
+            // The ring is full. The agent that finds it out looks at all processes, and tells of those it can claim.
+            let _ = CROSSED.remove(CrossedKey::of(name, crossing.way, count));
+            false
         }
         Err(EEXIST) => false,
         Err(_) => {
@@ -238,11 +240,11 @@ fn clear(name: ProcessName, task: Task, live: u32, crossing: Crossing, count: u3
     }
 }
 
-/// A function of its own: there are many ways here, and the verifier walks each copy.
+/// A function of its own: there are many ways here, and the verifier walks each copy. False when the ring is full.
 #[inline(never)]
-fn report(kind: Kind, task: Task, threads: u32, crossing: &Crossing) {
+fn report(kind: Kind, task: Task, threads: u32, crossing: &Crossing) -> bool {
     let Some(mut slot) = emit::urgent::<Level>() else {
-        return;
+        return false;
     };
     let record = slot.record();
     // SAFETY: the record's own memory in the ring.
@@ -258,6 +260,7 @@ fn report(kind: Kind, task: Task, threads: u32, crossing: &Crossing) {
     }
     read_argv(task, record);
     slot.send_now();
+    true
 }
 
 #[inline(always)]

@@ -3,9 +3,11 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, keep::KeepArgs, layout::LayoutCommand,
-    orphans::OrphansArgs, place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs, run::RunArgs,
-    undo::UndoArgs, watch::WatchArgs,
+    check::CheckArgs, contain::ContainArgs, diagnose::DiagnoseArgs, events::EventsArgs, history::HistoryArgs,
+    install::InstallArgs, keep::KeepArgs, layout::LayoutCommand, orphans::OrphansArgs, outlet::OutletCommand,
+    place::PlaceArgs, recover::RecoverArgs, replay::ReplayArgs, report::ReportArgs, run::RunArgs,
+    schema::SchemaArgs, stage::StageArgs, status::StatusArgs, stop::StopArgs, top::TopArgs, undo::UndoArgs,
+    uninstall::UninstallArgs, watch::WatchArgs,
 };
 
 /// Watches, guards and places the processes of a Linux machine, from kernel events.
@@ -24,6 +26,24 @@ pub enum Command {
     Watch(WatchArgs),
     /// Run the agent: thread alerts, and placement of su'ed processes where the configuration says so
     Run(RunArgs),
+    /// Show what the running agent tells: alerts, decisions, actions, its health; with --kind every fork, exec, exit too
+    ///
+    /// The same filters and forms as of `watch`, from the agent's socket: for root, and for the members of the group
+    /// procwatch. Exit code 0: ended as ordered; 1: the agent let go of us, because we read too slowly; 2: no agent
+    /// runs, it is gone, or bad input.
+    Events(EventsArgs),
+    /// Show how the running agent is: health, rules, losses, memory, outputs, the last alerts
+    ///
+    /// From the agent's socket: for root, and for the members of the group procwatch. Exit code, fit for monitoring: 0:
+    /// all is well; 1: degraded, and it says why; 2: the agent cannot do its work, none runs, or bad input.
+    Status(StatusArgs),
+    /// End the running agent, and wait for that
+    ///
+    /// What it has pinned in the kernel stays and goes on without it, for the next agent. With --detach nothing stays; then it
+    /// need not run.
+    ///
+    /// Exit code 0: done, or nothing to do; 1: something is still in the kernel; 2: it could not be done, or not root.
+    Stop(StopArgs),
     /// Show what this kernel gives, what each absence costs, and whether the configuration is good
     ///
     /// Exit code 0: all that is needed is there; 1: procwatch runs with loss of function; 2: it cannot run, or the
@@ -67,12 +87,43 @@ pub enum Command {
     /// Compare the CPUs of slices with the configuration's [[layout]], or set them
     #[command(subcommand)]
     Layout(LayoutCommand),
+    /// Try an outlet of the configuration: a web server, mail, a program or terminals that are told of alerts
+    #[command(subcommand)]
+    Outlet(OutletCommand),
+    /// Show processes by their threads on a terminal, with alerts, placements and slices; ? tells the keys
+    ///
+    /// It asks the running agent. Root, and the group procwatch, may look; freezing a process and finding out who creates
+    /// its threads need root. Exit code 0: the person has seen enough, or a signal came; 2: no agent, no terminal, or bad
+    /// input.
+    Top(TopArgs),
     /// Tell which alerts a recorded stream would have raised under a configuration; no kernel is asked
     ///
     /// Exit code 0: done; 1: --diff found a difference; 2: it could not be done, or bad input.
     Replay(ReplayArgs),
+    /// Show what happened, from the agent's history; no agent needs to run
+    ///
+    /// Exit code 0: done; 1: rows of the database are damaged and were left out; 2: it could not be done, or bad input.
+    History(HistoryArgs),
+    /// Tell what happened in the last day, for people: alerts, placements, actions, losses, restarts
+    Report(ReportArgs),
     /// Print the JSON Schema of the lines that --json writes
-    Schema,
+    Schema(SchemaArgs),
+    /// Make this binary a service of the machine: unit, configuration, group, man pages, completions
+    ///
+    /// Says what it does, never overwrites what it has not written itself, and leaves a configuration as it is. Where
+    /// systemd does not run only the files are put there. Not for machines with the Debian package.
+    ///
+    /// Exit code 0: done; 2: it could not be done, or was refused.
+    Install(InstallArgs),
+    /// Take away what `install` has put there, after stopping the service and letting go of all that it holds
+    ///
+    /// Files that were changed since stay, and are named. So do configuration, history and logs without --purge.
+    ///
+    /// Exit code 0: done; 2: it could not be done, or was refused.
+    Uninstall(UninstallArgs),
+    /// Write the files of a package below a folder
+    #[command(hide = true)]
+    Stage(StageArgs),
     /// Wait, and do nothing else: what a unit that keeps a slice runs
     #[command(hide = true)]
     Keep(KeepArgs),

@@ -7,6 +7,7 @@
 //! kernel kept some of them back for their name or uid.
 
 mod args;
+mod record;
 mod watched;
 
 use std::collections::{BTreeSet, HashSet};
@@ -19,12 +20,13 @@ use procwatch_common::{
     wire::{COMM_LEN, Kind},
 };
 
-pub use self::args::{EventKind, FilterArgs, FilterError};
+pub use self::args::{EventKind, FilterArgs, FilterError, WhoArgs};
 use self::watched::Watched;
 use crate::{
     cgroup::CgroupPath,
     convert::CgroupPaths,
     event::{Body, Event, ProcessKey, Way},
+    table::ProcessTable,
     text::{Comm, Text},
 };
 
@@ -127,6 +129,18 @@ impl Filter {
         if let Some(watched) = &mut self.watched {
             watched.adopt(parent, child);
         }
+    }
+
+    /// With `--children`: all descendants that `table` knows are watched. They are returned, with those that were named.
+    pub fn adopt_family(&mut self, table: &ProcessTable) -> Vec<u32> {
+        let roots: Vec<u32> = self.pids().collect();
+        let family = table.with_descendants(&roots);
+        for pid in &family {
+            if let Some(process) = table.get(*pid) {
+                self.adopt(process.ppid, *pid);
+            }
+        }
+        family
     }
 
     /// Whether the listener wants this event. Every event has to be asked about, in its order: forks and exits change

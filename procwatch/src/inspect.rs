@@ -54,6 +54,12 @@ pub fn exe(key: ProcessKey) -> Option<Text> {
     Some(Text::new(path.as_os_str().as_bytes()))
 }
 
+/// How many threads a process has; `None` when it is gone.
+pub fn threads(key: ProcessKey) -> Option<u32> {
+    let threads = open(key)?.stat().ok()?.num_threads;
+    u32::try_from(threads).ok()
+}
+
 /// Whether the process lives.
 pub fn is_alive(key: ProcessKey) -> bool {
     open(key).is_some()

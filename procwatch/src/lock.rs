@@ -5,8 +5,15 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fd::OwnedFd,
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 use thiserror::Error;
 
 use crate::text::escape;
@@ -81,6 +88,68 @@ pub fn running_agent(path: &Path) -> Option<u32> {
     }
 }
 
+/// The running agent, held by a pidfd: what is done to it is done to nobody else.
+#[derive(Debug)]
+pub struct RunningAgent {
+    pid: u32,
+    fd: OwnedFd,
+}
+
+impl RunningAgent {
+    /// Finds the one that holds the lock at `path`; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be held.
+    pub fn find(path: &Path) -> io::Result<Option<Self>> {
+        let Some(pid) = running_agent(path) else {
+            return Ok(None);
+        };
+        let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+            return Ok(None);
+        };
+        let fd = match pidfd_open(raw, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => return Ok(None),
+            opened => opened?,
+        };
+        // It may have ended meanwhile, and another process bear its pid.
+        Ok((running_agent(path) == Some(pid)).then_some(Self { pid, fd }))
+    }
+
+    /// Process id.
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends it a signal; that it has ended already is no error.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn send(&self, signal: Signal) -> io::Result<()> {
+        match pidfd_send_signal(&self.fd, signal) {
+            Err(Errno::SRCH) => Ok(()),
+            sent => Ok(sent?),
+        }
+    }
+
+    /// Waits for its end, at most `limit`. Whether it has ended.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked.
+    pub fn ends_within(&self, limit: Duration) -> io::Result<bool> {
+        let begun = Instant::now();
+        loop {
+            let left = limit.saturating_sub(begun.elapsed());
+            let timeout =
+                Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) | Err(Errno::INTR) if begun.elapsed() < limit => {}
+                Ok(ready) => return Ok(ready > 0),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
 /// Makes a folder for files of a run of the machine (0755) unless it is there.
 pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o755).create(folder) {
@@ -133,8 +202,12 @@ mod tests {
         let error = AgentLock::take(&path).unwrap_err().to_string();
         assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
         assert_eq!(running_agent(&path), Some(std::process::id()));
+        let agent = RunningAgent::find(&path).unwrap().unwrap();
+        assert_eq!(agent.pid(), std::process::id());
+        assert!(!agent.ends_within(Duration::from_millis(1)).unwrap());
         drop(first);
         assert_eq!(running_agent(&path), None);
+        assert!(RunningAgent::find(&path).unwrap().is_none());
         AgentLock::take(&path).unwrap();
     }
 

@@ -3,6 +3,7 @@
 mod action;
 mod alert;
 mod diagnosis;
+mod kind;
 mod place;
 
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ pub use self::{
     action::{Act, ActResult, Deed, Occasion, RefusedFor},
     alert::{Alert, Bound, Cleared, Growth, Refused, Severity},
     diagnosis::{Diagnosed, DiagnosisResult},
+    kind::{Kind, Kinds},
     place::{
         Action, Decision, Hold, HoldResult, Holds, Mode, Outcome, Placement, Quantiles, Reason, Result,
         Verdict,
@@ -76,6 +78,50 @@ pub enum Body {
     Health(Health),
     /// The account at the end of a stream.
     Summary(Summary),
+}
+
+impl Body {
+    /// Whom it is about; `None` when it is about procwatch itself.
+    pub const fn process(&self) -> Option<&Process> {
+        Some(match self {
+            Self::Fork(fork) => &fork.process,
+            Self::Thread(thread) => &thread.process,
+            Self::Exec(exec) => &exec.process,
+            Self::Exit(exit) | Self::ThreadExit(exit) => &exit.process,
+            Self::Uid(uid) => &uid.process,
+            Self::Cgroup(cgroup) => &cgroup.process,
+            Self::Alert(alert) => &alert.process,
+            Self::Cleared(cleared) => &cleared.process,
+            Self::Refused(refused) => &refused.process,
+            Self::Decision(decision) => &decision.process,
+            Self::Outcome(outcome) => &outcome.process,
+            Self::Hold(hold) => &hold.process,
+            Self::Action(act) => &act.process,
+            Self::Diagnosis(diagnosed) => &diagnosed.process,
+            Self::Placement(_) | Self::Loss(_) | Self::Health(_) | Self::Summary(_) => return None,
+        })
+    }
+
+    /// The same, to complete it.
+    pub const fn process_mut(&mut self) -> Option<&mut Process> {
+        Some(match self {
+            Self::Fork(fork) => &mut fork.process,
+            Self::Thread(thread) => &mut thread.process,
+            Self::Exec(exec) => &mut exec.process,
+            Self::Exit(exit) | Self::ThreadExit(exit) => &mut exit.process,
+            Self::Uid(uid) => &mut uid.process,
+            Self::Cgroup(cgroup) => &mut cgroup.process,
+            Self::Alert(alert) => &mut alert.process,
+            Self::Cleared(cleared) => &mut cleared.process,
+            Self::Refused(refused) => &mut refused.process,
+            Self::Decision(decision) => &mut decision.process,
+            Self::Outcome(outcome) => &mut outcome.process,
+            Self::Hold(hold) => &mut hold.process,
+            Self::Action(act) => &mut act.process,
+            Self::Diagnosis(diagnosed) => &mut diagnosed.process,
+            Self::Placement(_) | Self::Loss(_) | Self::Health(_) | Self::Summary(_) => return None,
+        })
+    }
 }
 
 /// The process that a record is about.
@@ -286,7 +332,7 @@ pub enum HealthTopic {
     Reloaded,
     /// The configuration was read again and is bad: the one before holds on.
     Refused,
-    /// The agent ends and has detached everything.
+    /// The agent ends. Everything is detached, but for what is pinned and is to stay.
     Stopped,
 }
 

@@ -14,8 +14,62 @@ use crate::{
         Occasion, Outcome, Placement, Process, Quantiles, Reason, Record, Refused, RefusedFor, Result, Ring,
         SeenAt, Severity, Summary, Thread, Uid, Verdict,
     },
+    status::{
+        self, ConfigStatus, KernelCounts, OutputStatus, PlaceRuleStatus, ProgramStatus, RingStatus, Status,
+        ThreadRuleStatus,
+    },
     text::{Comm, Text},
 };
+
+/// An agent that is not well.
+pub(crate) fn status() -> Status {
+    let time: Timestamp = "2026-11-22T15:04:05.123456789Z".parse().unwrap();
+    let Some(Body::Placement(placement)) = placements().pop() else { unreachable!() };
+    let ring = |ring, lost| RingStatus { ring, size_bytes: 65_536, waiting_bytes: 64, sent: 1000, lost };
+    Status {
+        version: "0.1.0".to_owned(),
+        pid: 77,
+        time,
+        since: time,
+        armed_ms: 250,
+        mode: Mode::Enforce,
+        health: status::Health::Degraded,
+        reasons: vec!["webhook ops fails".to_owned()],
+        config: ConfigStatus { files: Vec::new(), loaded: time, refused: Some("t.toml:1: …".to_owned()) },
+        thread_rules: vec![ThreadRuleStatus {
+            rule: "threads[1] comm=python3".to_owned(),
+            levels: vec![80],
+            cap: None,
+            processes: Some(2),
+        }],
+        place_rules: vec![PlaceRuleStatus {
+            rule: "place[1] user=aimgr".to_owned(),
+            slice: "user-1003.slice".to_owned(),
+            present: true,
+            cpus: Some("4-19".to_owned()),
+        }],
+        unavailable: Vec::new(),
+        rings: vec![ring(Ring::Stream, 0), ring(Ring::Urgent, 3)],
+        programs: vec![ProgramStatus { name: "task_newtask".to_owned(), runs: 9, run_ns: 2_000_000 }],
+        kernel: KernelCounts { argv_unread: 4, names_unread: 0, state_full: 0 },
+        pinned: None,
+        resident_bytes: 12_000_000,
+        cpu_ns: 1_500_000_000,
+        processes: 120,
+        threads: 400,
+        told: Vec::new(),
+        placement: Some(placement),
+        outputs: vec![OutputStatus {
+            name: "webhook ops".to_owned(),
+            taken: 9,
+            dropped: 2,
+            failed: 5,
+            error: Some("refused".to_owned()),
+        }],
+        clients: 0,
+        recent: Vec::new(),
+    }
+}
 
 /// Wraps a body with a time.
 pub(crate) fn record(body: Body) -> Record {

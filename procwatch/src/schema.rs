@@ -3,10 +3,43 @@
 use schemars::{Schema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
-use crate::record::Record;
+use crate::{
+    record::Record,
+    socket::protocol::{Answer, Request},
+    status::Status,
+};
 
 /// Names the schema; it is no address to fetch it from.
 const ID: &str = "urn:procwatch:record";
+
+/// What a schema describes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Described {
+    /// A line of --json: what happened
+    #[default]
+    Record,
+    /// What `status --json` prints
+    Status,
+    /// A line that the agent's socket takes
+    Request,
+    /// A line that the agent's socket gives, but for records
+    Answer,
+}
+
+/// The JSON Schema (draft 2020-12) of what is named. As for records, a later version may add properties.
+pub fn schema_of(what: Described) -> Schema {
+    let to = || SchemaSettings::draft2020_12().for_serialize().into_generator();
+    let from = || SchemaSettings::draft2020_12().for_deserialize().into_generator();
+    let (mut schema, name) = match what {
+        Described::Record => return schema(),
+        Described::Status => (to().into_root_schema_for::<Status>(), "status"),
+        Described::Request => (from().into_root_schema_for::<Request>(), "request"),
+        Described::Answer => (to().into_root_schema_for::<Answer>(), "answer"),
+    };
+    schema.insert("$id".to_owned(), format!("urn:procwatch:{name}").into());
+    schema.insert("title".to_owned(), format!("procwatch {name}").into());
+    schema
+}
 
 /// The JSON Schema (draft 2020-12) of one line of the stream.
 ///
@@ -95,12 +128,38 @@ mod tests {
 
     #[test]
     fn all_is_described_in_words() {
-        let schema = schema();
-        for (name, definition) in schema.as_value()["$defs"].as_object().unwrap() {
-            let properties = definition["properties"].as_object();
-            for (property, value) in properties.into_iter().flatten() {
-                assert!(value.get("description").is_some(), "{name}.{property}");
+        for what in [Described::Record, Described::Status, Described::Request, Described::Answer] {
+            let schema = schema_of(what);
+            for (name, definition) in schema.as_value()["$defs"].as_object().into_iter().flatten() {
+                let properties = definition["properties"].as_object();
+                for (property, value) in properties.into_iter().flatten() {
+                    assert!(value.get("description").is_some(), "{name}.{property}");
+                }
             }
+        }
+    }
+
+    #[test]
+    fn requests_and_answers_are_as_described() {
+        let valid = |what, value: &Value| jsonschema::is_valid(schema_of(what).as_value(), value);
+        for request in [
+            json!({"ask": "status"}),
+            json!({"ask": "processes"}),
+            json!({"ask": "events"}),
+            json!({"ask": "events", "kinds": ["alert"], "uids": [0], "lineage": true}),
+        ] {
+            assert!(valid(Described::Request, &request), "{request}");
+            serde_json::from_value::<Request>(request).unwrap();
+        }
+        for bad in [json!({"ask": "spoon"}), json!({"ask": "events", "kinds": "alert"}), json!({})] {
+            assert!(!valid(Described::Request, &bad), "{bad}");
+            assert!(serde_json::from_value::<Request>(bad).is_err());
+        }
+        let hello = Answer::Hello { protocol: 1, version: "0.1.0".to_owned(), pid: 7 };
+        let refused = Answer::Refused { why: "so".to_owned() };
+        for answer in [hello, refused, Answer::Processes { processes: Vec::new() }] {
+            let answer = serde_json::to_value(answer).unwrap();
+            assert!(valid(Described::Answer, &answer), "{answer}");
         }
     }
 }

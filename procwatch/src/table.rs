@@ -85,8 +85,13 @@ impl ProcessTable {
 
     /// The ancestors of a process, nearest first, up to pid 1 or to the first unknown one.
     pub fn lineage(&self, subject: &Subject) -> Vec<Ancestor> {
+        self.ancestors(subject.ppid)
+    }
+
+    /// The same of a process by its parent's id: the parent is the first.
+    pub fn ancestors(&self, parent: u32) -> Vec<Ancestor> {
         let mut lineage = Vec::new();
-        let mut pid = subject.ppid;
+        let mut pid = parent;
         while lineage.len() < MAX_LINEAGE
             && let Some(process) = self.processes.get(&pid)
         {

@@ -64,6 +64,8 @@ struct Lines {
     records: Vec<Value>,
     /// The reader does not go on before this is false.
     held: bool,
+    /// The agent is killed, and may end within a line.
+    killed: bool,
     complete: bool,
 }
 
@@ -78,12 +80,13 @@ impl Shared {
         self.lines.lock().unwrap()
     }
 
-    /// Takes lines in until the pipe is closed. Only an agent whose reader kept it waiting may end within a line.
+    /// Takes lines in until the pipe is closed. Only an agent whose reader kept it waiting, or that is killed, may end within
+    /// a line.
     fn read(&self, pipe: ChildStdout, was_held: bool) {
         let mut pipe = BufReader::new(pipe);
         let mut line = String::new();
         while pipe.read_line(&mut line).expect("stdout can be read") > 0 {
-            if was_held && !line.ends_with('\n') {
+            if (was_held || self.lock().killed) && !line.ends_with('\n') {
                 break;
             }
             let record = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
@@ -144,6 +147,13 @@ impl Agent {
         let mut agent = Self::start(command(&["watch", "--json"]).args(args), true);
         agent.wait_until_armed();
         agent
+    }
+
+    /// `procwatch events --json ARGS`, which the agent has taken on.
+    pub fn events<S: AsRef<OsStr>>(args: &[S]) -> Self {
+        let mut client = Self::start(command(&["events", "--json"]).args(args), false);
+        client.wait_until_armed();
+        client
     }
 
     /// `procwatch run --json ARGS`, armed. There may be one agent on a machine: another one is waited for.
@@ -284,6 +294,13 @@ impl Agent {
         let ended = self.wait();
         assert!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
         ended
+    }
+
+    /// Kills it, and returns all that it told.
+    pub fn kill(mut self) -> Ended {
+        self.shared.lock().killed = true;
+        self.signal(Signal::SIGKILL);
+        self.wait()
     }
 
     /// Waits for its end, without any order to end.

@@ -13,6 +13,7 @@
 mod agent;
 mod bpf;
 pub mod contained;
+mod fake_agent;
 pub mod guest;
 pub mod layout;
 mod leaks;
@@ -21,7 +22,11 @@ mod pool;
 mod program;
 mod sandbox;
 mod scene;
+pub mod service;
+mod talk;
+mod terminal;
 mod values;
+pub mod web;
 
 use std::{
     thread,
@@ -31,12 +36,15 @@ use std::{
 pub use self::{
     agent::{Agent, Ended, Refusal, binary, refusal},
     bpf::KernelObjects,
+    fake_agent::FakeAgent,
     leaks::{Expected, Leak},
     need::{Need, has_bpf_lsm, skip_unless},
     pool::Pool,
     program::{Started, compiled, compiled_static, for_everyone, script, start},
     sandbox::Sandbox,
     scene::{SCENE_UID, Scene, leaf_of},
+    talk::{SOCKET, Talk},
+    terminal::Terminal,
     values::{Kinds, kinds, number, of_kind, text, texts},
 };
 

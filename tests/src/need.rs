@@ -26,6 +26,8 @@ pub enum Need {
     Go,
     /// A Java virtual machine with a compiler.
     Jvm,
+    /// Prometheus with its promtool.
+    Prometheus,
 }
 
 impl Need {
@@ -45,6 +47,8 @@ impl Need {
             Self::Go => (!is_on_path("go")).then_some("[needs-go] there is no go; install golang-go"),
             Self::Jvm => (!is_on_path("javac"))
                 .then_some("[needs-jvm] there is no javac; install default-jdk-headless"),
+            Self::Prometheus => (!is_on_path("prometheus") || !is_on_path("promtool"))
+                .then_some("[needs-prometheus] there is no prometheus; install prometheus"),
             Self::Lsm => {
                 (!has_bpf_lsm()).then_some("[needs-lsm] bpf is not in this kernel's list of security modules")
             }

@@ -17,6 +17,7 @@ mod interrupt;
 mod lint;
 mod llvm;
 mod load;
+mod package;
 mod packages;
 mod report;
 mod run;
@@ -75,6 +76,8 @@ enum Task {
     Test(test::Options),
     /// Run the tests that need a machine of their own, in virtual ones with stock kernels
     Vm(vm::Options),
+    /// Make a Debian package of the agent
+    Package(package::Options),
     /// Check the format, run clippy on both sides, hold dependencies against deny.toml
     Lint,
 }
@@ -104,6 +107,7 @@ fn dispatch(task: &Task) -> anyhow::Result<()> {
         Task::Soak(options) => soak::run(&workspace, options),
         Task::Test(options) => test::run(&workspace, options),
         Task::Vm(options) => vm::run(&workspace, options),
+        Task::Package(options) => package::run(&workspace, options),
         Task::Lint => lint::run(&workspace),
     }
 }

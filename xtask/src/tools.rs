@@ -19,11 +19,12 @@ const BPF_LINKER: &str = "0.10.3";
 const CARGO_DENY: &str = "0.20.2";
 
 /// What tests compile and start, and the packages it comes in.
-const TEST_PROGRAMS: [(&str, &[&str]); 3] =
-    [("cc", &["gcc", "libc6-dev"]), ("c++", &["g++"]), ("python3", &["python3"])];
+const TEST_PROGRAMS: [(&str, &[&str]); 4] =
+    [("cc", &["gcc", "libc6-dev"]), ("c++", &["g++"]), ("python3", &["python3"]), ("openssl", &["openssl"])];
 
 /// The same for tests that are skipped without them, but not in CI.
-const CI_PROGRAMS: [(&str, &[&str]); 2] = [("go", &["golang-go"]), ("javac", &["default-jdk-headless"])];
+const CI_PROGRAMS: [(&str, &[&str]); 3] =
+    [("go", &["golang-go"]), ("javac", &["default-jdk-headless"]), ("promtool", &["prometheus"])];
 
 /// Finds or builds the linker of the kernel programs.
 pub(crate) fn bpf_linker(workspace: &Workspace) -> Result<PathBuf> {
@@ -157,8 +158,8 @@ mod tests {
     fn only_what_is_missing_is_installed() {
         let missing = |is_there: fn(&str) -> bool| missing_packages(&TEST_PROGRAMS, is_there);
         assert_eq!(missing(|_| true), Vec::<&str>::new());
-        assert_eq!(missing(|program| program == "cc"), ["g++", "python3"]);
-        assert_eq!(missing(|_| false), ["gcc", "libc6-dev", "g++", "python3"]);
+        assert_eq!(missing(|program| program == "cc"), ["g++", "python3", "openssl"]);
+        assert_eq!(missing(|_| false), ["gcc", "libc6-dev", "g++", "python3", "openssl"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use procwatch_common::stats::Stats;
 use super::{
     AgentError,
     containing::Container,
+    feed::Feed,
     inbox::{Inbox, Note},
     measures::{Measures, Wake},
     orders::Orders,
@@ -13,6 +14,7 @@ use super::{
     report::Reporter,
     rules::RuleChooser,
     shutdown::Shutdown,
+    status::Standing,
 };
 use crate::{
     cgroup::Mount,
@@ -20,8 +22,9 @@ use crate::{
     detect::{Decision, Detector, threads::Threads},
     event::{Body, Event, Subject},
     execute::contain::Warden,
-    kernel::{Kernel, RingReader},
+    kernel::{Kernel, RingReader, carry::Told},
     record::{Body as RecordBody, HealthTopic, Mode, Ring},
+    service::Watchdog,
     status::ConfigStatus,
     table::ProcessTable,
 };
@@ -29,11 +32,13 @@ use crate::{
 /// The running agent.
 pub struct Guard {
     pub(super) kernel: Kernel,
-    urgent: RingReader,
+    pub(super) urgent: RingReader,
     pub(super) rules: RuleChooser,
     pub(super) measures: Measures,
     pub(super) placer: Placer,
     pub(super) report: Reporter,
+    pub(super) feed: Feed,
+    pub(super) standing: Standing,
     pub(super) mount: Mount,
     pub(super) orders: Orders,
     /// What holds now.
@@ -41,8 +46,12 @@ pub struct Guard {
     pub(super) config_status: ConfigStatus,
     /// What was known when the agent looked around last.
     table: ProcessTable,
-    /// Missing urgent records that were answered by a look around.
-    lost: u64,
+    /// What was told under the rules of the agent before, until those of now are in force.
+    pub(super) told: Option<Told>,
+    /// What was taken over, in words.
+    pub(super) heritage: Option<String>,
+    /// What is pinned stays when the agent ends.
+    keeps: bool,
 }
 
 impl Guard {
@@ -55,13 +64,25 @@ impl Guard {
         (orders, config): (Orders, Config),
         mount: Mount,
         placer: Placer,
-        report: Reporter,
+        (report, feed): (Reporter, Feed),
     ) -> Result<Self, AgentError> {
-        let urgent = kernel.urgent()?;
+        let mut urgent = kernel.urgent()?;
+        // What the agent has not told when it dies waits there for the next one.
+        urgent.keep();
+        let heritage = kernel.is_adopted().then(|| {
+            format!("; took over what another agent has left, {} urgent records waited", urgent.count())
+        });
         placer.arm(&mut kernel, &mount)?;
         let warden = Warden::new(&mount, config.protect.clone());
         let rules = RuleChooser::new(&config, warden.clone());
-        rules.arm(&mut kernel, config.mode == Mode::Enforce)?;
+        let enforce = config.mode == Mode::Enforce;
+        rules.check_caps(&kernel)?;
+        let told = if kernel.is_adopted() && !rules.are_in_force(&kernel, enforce) {
+            Some(rules.replace(&mut kernel)?)
+        } else {
+            rules.arm(&mut kernel, enforce)?;
+            None
+        };
         kernel.steer(|control| control.stacks = 1)?;
         let measures = Measures::new(&config, Container::new(warden));
         let config_status = ConfigStatus::of(&config);
@@ -73,12 +94,16 @@ impl Guard {
             measures,
             placer,
             report,
+            feed,
+            standing: Standing::new(),
             mount,
             orders,
             config,
             config_status,
             table,
-            lost: 0,
+            told,
+            heritage,
+            keeps: false,
         })
     }
 
@@ -93,7 +118,12 @@ impl Guard {
     /// When the kernel side or the output fails.
     pub fn begin(&mut self) -> Result<(), AgentError> {
         self.recover()?;
+        self.take_over_rules()?;
         self.look_around()?;
+        if self.kernel.is_adopted() {
+            self.go_on()?;
+        }
+        self.feed_outputs()?;
         self.placer.begin_to_hold(&mut self.kernel)
     }
 
@@ -116,14 +146,27 @@ impl Guard {
     ///
     /// # Errors
     /// When the kernel side or the output fails.
-    pub async fn run(&mut self, shutdown: &mut Shutdown, inbox: &mut Inbox) -> Result<(), AgentError> {
+    pub async fn run(
+        &mut self,
+        shutdown: &mut Shutdown,
+        inbox: &mut Inbox,
+        watchdog: &mut Watchdog,
+    ) -> Result<(), AgentError> {
         let clock = self.report.converter.clock;
         loop {
-            self.drain()?;
-            self.report.shed();
+            while !self.take_in()? {
+                self.report.make_room().await;
+            }
+            self.report.make_room().await;
+            let written = self.report.written();
+            if (self.report.is_empty() && written.is_done()) || self.urgent.is_crowded() {
+                self.urgent.release();
+            }
+            watchdog.alive();
             tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
+                () = watchdog.due() => {}
                 written = self.report.flush(), if !self.report.is_empty() => match written {
                     Ok(Reader::There) => {}
                     Ok(Reader::Gone) => tracing::warn!("nobody reads standard output any more; the agent goes on"),
@@ -137,11 +180,15 @@ impl Guard {
                 }
                 wake = self.measures.next(&clock) => self.measure(wake)?,
                 note = inbox.next() => self.note(note)?,
+                () = written.done(), if self.report.is_empty() && self.urgent.owes() => {}
                 ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
+                cause = self.feed.ready() => self.feed.look(cause?, &mut self.kernel, &mut self.report)?,
             }
         }
         // What the kernel told before the order to end came is told, too.
-        self.kernel.steer(|control| (control.urgent, control.hold) = (0, 0))?;
+        self.keeps = self.kernel.pinned().is_some() && shutdown.keeps(self.config.pin).await;
+        let urgent = u32::from(self.keeps);
+        self.kernel.steer(|control| (control.urgent, control.hold, control.stream_kinds) = (urgent, 0, 0))?;
         self.drain()?;
         self.placer.tidy();
         Ok(())
@@ -152,7 +199,7 @@ impl Guard {
         match note {
             Note::Complaint(what) => self.report.health(HealthTopic::Degraded, what),
             Note::Reload => self.reload(),
-            Note::Ask(_) => Ok(()),
+            Note::Ask(ask) => self.answer(ask),
         }
     }
 
@@ -188,6 +235,12 @@ impl Guard {
         Ok(subjects)
     }
 
+    /// The stream is opened for outputs that want it, and closed where none does.
+    pub(super) fn feed_outputs(&mut self) -> Result<(), AgentError> {
+        let kinds = self.report.outputs().map_or(0, |outputs| outputs.stream_kinds());
+        self.feed.feed_outputs(kinds, &mut self.kernel)
+    }
+
     /// Another configuration holds.
     pub(super) fn note_config(&mut self, config: Config) {
         self.config_status = ConfigStatus::of(&config);
@@ -203,22 +256,43 @@ impl Guard {
     }
 
     pub(super) fn drain(&mut self) -> Result<(), AgentError> {
-        while let Some(taken) = self.urgent.take() {
+        while !self.take_in()? {
+            self.report.shed();
+        }
+        Ok(())
+    }
+
+    /// Deals with what is in the ring, as far as the output can take it. Whether that was all.
+    pub(super) fn take_in(&mut self) -> Result<bool, AgentError> {
+        while !self.report.is_full() {
+            let Some(taken) = self.urgent.take() else {
+                return self.look_for_losses().map(|()| true);
+            };
             match taken.event {
+                Ok(event) if taken.is_old => {
+                    let event = self.of_old_rules(event);
+                    self.handle(event.into_iter().collect())?;
+                }
                 Ok(event) => self.handle(vec![event])?,
                 Err(error) => self.report.health(HealthTopic::Degraded, error.to_string())?,
             }
         }
-        let lost = self.urgent.lost();
-        if lost == self.lost {
-            return Ok(());
-        }
-        self.report.loss(Ring::Urgent, None, lost.saturating_sub(self.lost), lost)?;
-        self.lost = lost;
-        self.look_around()
+        Ok(false)
     }
 
-    /// The last words: what the kernel side counted that nobody was told yet. Everything is detached then.
+    /// What found the ring full is told, and made good by a look around.
+    fn look_for_losses(&mut self) -> Result<(), AgentError> {
+        if self.urgent.take_gap()
+            && let Some((lost, total)) = self.kernel.untold_losses()?
+        {
+            self.report.loss(Ring::Urgent, None, lost, total)?;
+            self.look_around()?;
+        }
+        Ok(())
+    }
+
+    /// The last words: what the kernel side counted that nobody was told yet. Everything is detached then, but for what is
+    /// to stay.
     ///
     /// # Errors
     /// When the output fails.
@@ -232,14 +306,20 @@ impl Guard {
             urgent.lost,
             self.report.lines_shed(),
         );
-        drop(self.kernel);
+        let stays = match self.kernel.pinned().filter(|_| self.keeps) {
+            Some(pinned) => format!("; what is pinned in {} goes on without an agent", pinned.folder),
+            None => String::new(),
+        };
+        self.kernel.release(self.keeps)?;
         let done = self.measures.stop(&mut self.report).await?;
         if let Some(account) = self.placer.account(&stats) {
             self.report.now_record(RecordBody::Placement(account))?;
         }
         let done = if done.is_empty() { done } else { format!("; actions: {done}") };
-        self.report.health(HealthTopic::Stopped, message + &done)?;
-        self.report.finish().await
+        self.report.health(HealthTopic::Stopped, message + &done + &stays)?;
+        self.report.finish().await?;
+        self.urgent.release();
+        Ok(())
     }
 
     /// Decides and acts. Acting may bring up further events, which are handled in their turn.

@@ -106,6 +106,12 @@ impl Measures {
         Ok(())
     }
 
+    /// Whether an alert is known already, and lasts.
+    pub fn knows(&self, alert: &Alert) -> bool {
+        let Body::LevelCrossed(change) = &alert.event.body else { return false };
+        way(change).is_some_and(|way| self.ladder.climbs(alert.event.subject.key(), way))
+    }
+
     /// An alert is over, or its process.
     pub fn on_cleared(&mut self, event: &Event) {
         let Body::LevelCleared(change) = &event.body else { return };

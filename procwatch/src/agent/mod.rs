@@ -3,7 +3,9 @@
 pub mod ask;
 pub mod containing;
 pub mod diagnosing;
+pub mod feed;
 pub mod guard;
+pub mod heritage;
 pub mod inbox;
 pub mod measures;
 pub mod orders;
@@ -15,7 +17,10 @@ pub mod reload;
 pub mod report;
 pub mod rules;
 pub mod shutdown;
+pub mod status;
 pub mod stream;
+mod tally;
+mod tap;
 
 use crate::kernel::KernelError;
 
@@ -60,6 +65,29 @@ pub enum AgentError {
     /// The notes of what is contained.
     #[error(transparent)]
     Contained(#[from] crate::execute::contain::state::StateError),
+    /// The agent's socket.
+    #[error(transparent)]
+    Socket(#[from] crate::socket::server::SocketError),
+    /// The address where figures are given.
+    #[error(transparent)]
+    Metrics(#[from] crate::metrics::MetricsError),
+    /// The agent, asked by its socket.
+    #[error(transparent)]
+    Client(#[from] crate::socket::client::ClientError),
+    /// Installing or removing.
+    #[error(transparent)]
+    Install(#[from] crate::install::InstallError),
+    /// A file that records go to.
+    #[error("{what}: {source}")]
+    Output {
+        /// The file, escaped.
+        what: String,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
+    /// The history, or a file of its report.
+    #[error(transparent)]
+    History(#[from] crate::history::HistoryError),
     /// The command line.
     #[error("{0}")]
     Usage(String),

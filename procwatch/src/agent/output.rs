@@ -2,12 +2,21 @@
 //!
 //! A task of its own writes, so that one who reads slowly or not at all holds up nothing but the lines.
 
-use std::{cell::RefCell, io, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    io,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncWriteExt, stdout},
-    sync::mpsc,
+    sync::{Notify, mpsc},
     task::JoinHandle,
     time::timeout,
 };
@@ -45,10 +54,42 @@ impl io::Write for Lines {
     }
 }
 
+/// How far the writer is.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Batches that were written, or will never be.
+    done: AtomicU64,
+    changed: Notify,
+}
+
+/// Waits until all is written that was on its way when it was asked for.
+#[derive(Clone, Debug)]
+pub struct Written {
+    progress: Arc<Progress>,
+    sent: u64,
+}
+
+impl Written {
+    /// Whether it is.
+    pub fn is_done(&self) -> bool {
+        self.progress.done.load(Ordering::Acquire) >= self.sent
+    }
+
+    /// Returns when it is. Cancel safe.
+    pub async fn done(&self) {
+        while !self.is_done() {
+            self.progress.changed.notified().await;
+        }
+    }
+}
+
 /// Lines on their way out.
 #[derive(Debug)]
 pub struct Output {
     waiting: Lines,
+    /// Batches given to the writer.
+    sent: u64,
+    progress: Arc<Progress>,
     queue: mpsc::Sender<Bytes>,
     /// `None` once it has ended.
     writer: Option<JoinHandle<io::Result<()>>>,
@@ -58,7 +99,9 @@ impl Output {
     /// Standard output. Must be called within a tokio runtime.
     pub fn new() -> Self {
         let (queue, batches) = mpsc::channel(QUEUE);
-        Self { waiting: Lines::default(), queue, writer: Some(tokio::spawn(write(batches))) }
+        let progress = Arc::new(Progress::default());
+        let writer = Some(tokio::spawn(write(batches, Arc::clone(&progress))));
+        Self { waiting: Lines::default(), sent: 0, progress, queue, writer }
     }
 
     /// For the sink.
@@ -69,6 +112,11 @@ impl Output {
     /// Whether a batch is complete.
     pub fn is_full(&self) -> bool {
         self.waiting.0.borrow().len() >= BATCH_BYTES
+    }
+
+    /// What is on its way now.
+    pub fn written(&self) -> Written {
+        Written { progress: Arc::clone(&self.progress), sent: self.sent }
     }
 
     /// Whether there is anything to send.
@@ -86,6 +134,7 @@ impl Output {
         }
         if let Ok(room) = self.queue.reserve().await {
             room.send(self.waiting.0.borrow_mut().split().freeze());
+            self.sent += 1;
             return Ok(Reader::There);
         }
         self.shed();
@@ -133,11 +182,23 @@ impl Default for Output {
     }
 }
 
-async fn write(mut batches: mpsc::Receiver<Bytes>) -> io::Result<()> {
-    let mut stdout = stdout();
+async fn write(mut batches: mpsc::Receiver<Bytes>, progress: Arc<Progress>) -> io::Result<()> {
+    let tell = |done| {
+        progress.done.store(done, Ordering::Release);
+        progress.changed.notify_one();
+    };
+    let (mut stdout, mut done) = (stdout(), 0);
     while let Some(batch) = batches.recv().await {
-        stdout.write_all(&batch).await?;
-        stdout.flush().await?;
+        let written = async {
+            stdout.write_all(&batch).await?;
+            stdout.flush().await
+        };
+        if let Err(error) = written.await {
+            tell(u64::MAX);
+            return Err(error);
+        }
+        done += 1;
+        tell(done);
     }
     Ok(())
 }

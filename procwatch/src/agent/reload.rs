@@ -13,6 +13,7 @@ use crate::{
     execute::contain::Warden,
     record::{HealthTopic, Mode},
     rulebook::RuleBook,
+    service::notify,
 };
 
 /// A configuration that nothing stands in the way of any more.
@@ -31,15 +32,21 @@ impl Guard {
     /// # Errors
     /// When the kernel side or the output fails.
     pub(super) fn reload(&mut self) -> Result<(), AgentError> {
+        notify::reloading();
         match self.orders.read().map_err(AgentError::from).and_then(|config| self.ready(config)) {
-            Ok(next) => self.take_over(next),
+            Ok(next) => {
+                self.take_over(next)?;
+                notify::ready(&describe(&self.config));
+            }
             Err(error) => {
                 let why = error.to_string().replace('\n', "; ");
                 self.config_status.refused = Some(why.clone());
+                notify::ready(&format!("reload refused: {why}"));
                 self.report
-                    .health(HealthTopic::Refused, format!("reload: all stays as it was, because of {why}"))
+                    .health(HealthTopic::Refused, format!("reload: all stays as it was, because of {why}"))?;
             }
         }
+        Ok(())
     }
 
     /// Gets ready all that may fail. Outputs come last, because they are either all changed or none is.
@@ -54,7 +61,7 @@ impl Guard {
         let places = placer.prepare(&config, |rule| backend(&config, rule, mount))?;
         unavailable.extend(places.absent(mount));
         if let Some(outputs) = report.outputs() {
-            outputs.set(Wanted::all(&config))?;
+            outputs.set(&Wanted::all(&config))?;
         }
         Ok(Next { config, rules, places, unavailable })
     }
@@ -66,7 +73,6 @@ impl Guard {
         let enforce = config.mode == Mode::Enforce;
         let moves = hasten_moves(&config, &self.mount);
         let Self { kernel, measures, placer, mount, .. } = self;
-        kernel.steer(|control| control.hold = 0)?;
         let told = rules.replace(kernel)?;
         placer.change(places, kernel, mount)?;
         measures.change(&config, rules.warden().clone());
@@ -78,6 +84,7 @@ impl Guard {
         for what in unavailable {
             self.report.health(HealthTopic::Unavailable, what)?;
         }
+        self.feed_outputs()?;
         self.note_config(config);
         let done = match moves {
             Ok(moves) => moves,

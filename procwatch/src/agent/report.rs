@@ -1,8 +1,12 @@
 //! Makes records of what was seen, decided and done, and hands them to the sink.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::{
     AgentError,
-    output::{Output, Reader},
+    output::{Output, Reader, Written},
     outputs::Outputs,
 };
 use crate::{
@@ -18,6 +22,9 @@ use crate::{
     users::UserNames,
 };
 
+/// How long a reader may take for a batch before lines are dropped for its sake.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// Everything leaves through here.
 pub struct Reporter {
     /// Knows clocks, users and cgroups.
@@ -28,6 +35,8 @@ pub struct Reporter {
     outputs: Option<Outputs>,
     written: u64,
     shed: u64,
+    /// The reader let lines be dropped, and has not taken any since.
+    is_stuck: bool,
 }
 
 impl Reporter {
@@ -50,6 +59,7 @@ impl Reporter {
             outputs: None,
             written: 0,
             shed: 0,
+            is_stuck: false,
         })
     }
 
@@ -83,7 +93,14 @@ impl Reporter {
     /// # Errors
     /// What the kernel says, but for a closed pipe.
     pub async fn flush(&mut self) -> Result<Reader, AgentError> {
-        self.output.flush().await.map_err(AgentError::io("standard output"))
+        let reader = self.output.flush().await.map_err(AgentError::io("standard output"))?;
+        self.is_stuck = false;
+        Ok(reader)
+    }
+
+    /// What is on its way to the reader now.
+    pub fn written(&self) -> Written {
+        self.output.written()
     }
 
     /// Waits until nobody reads any more. Cancel safe.
@@ -99,9 +116,19 @@ impl Reporter {
         self.output.is_empty()
     }
 
-    /// For work that waits for no reader: drops the lines of a whole batch that nobody took.
+    /// For work that waits for no reader: gives it a moment, then drops the lines of a whole batch that it did not take.
+    pub async fn make_room(&mut self) {
+        if self.is_full() && !self.is_stuck {
+            // An error shows again when the next batch is sent.
+            let _ = timeout(PATIENCE, self.flush()).await;
+        }
+        self.shed();
+    }
+
+    /// Drops the lines of a whole batch that nobody took.
     pub fn shed(&mut self) {
         if self.is_full() {
+            self.is_stuck = true;
             self.shed += self.output.shed();
             tracing::warn!(lines = self.shed, "standard output is not read; lines were dropped");
         }
@@ -129,6 +156,17 @@ impl Reporter {
     /// When it cannot be encoded.
     pub fn event(&mut self, event: Event, lineage: Option<Vec<Ancestor>>) -> Result<(), AgentError> {
         self.counted(event, Extra { lineage, ..Extra::default() })
+    }
+
+    /// An event of the stream for those outputs that want such; standard output is not told.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn tell_outputs(&mut self, event: Event) -> Result<(), AgentError> {
+        match (self.converter.record(event, Extra::default()), &mut self.outputs) {
+            (Some(record), Some(outputs)) => outputs.tell_event(record),
+            _ => Ok(()),
+        }
     }
 
     /// A process that crossed a bound. Its executable is looked up now, while it lives.
@@ -189,7 +227,9 @@ impl Reporter {
         lost_total: u64,
     ) -> Result<(), AgentError> {
         let hint = match ring {
-            Ring::Stream => "a larger --ring-kib, fewer --kind, or a faster reader",
+            Ring::Stream => {
+                "a larger ring (--ring-kib, ring-kib in [socket]), fewer kinds, or a faster reader"
+            }
             Ring::Urgent => "the state is repaired from the kernel's task iterator",
         };
         self.now_record(Body::Loss(Loss { ring, cpu, lost, lost_total, hint: hint.to_owned() }))

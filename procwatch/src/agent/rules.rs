@@ -1,5 +1,7 @@
 //! Which rule about threads a process has: chosen here, known to the kernel programs by its number.
 
+use std::hash::{DefaultHasher, Hasher as _};
+
 use super::{AgentError, report::Reporter};
 use crate::{
     cgroup::CgroupPath,
@@ -12,6 +14,13 @@ use crate::{
     rulebook::RuleBook,
     text::Text,
 };
+
+/// Stands for rules: what has the same mark is the same. It is compared by agents of the same version only.
+pub fn mark(rules: &impl std::fmt::Debug) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(format!("{rules:?}").as_bytes());
+    hasher.finish()
+}
 
 /// A process that is to be capped by its cgroup: its most threads, and the number of its rule.
 pub type CapByCgroup = (ProcessKey, u32, u32);
@@ -45,6 +54,9 @@ impl RuleChooser {
     /// When the kernel refuses a write, or cannot refuse threads and a rule demands that it can.
     pub fn arm(&self, kernel: &mut Kernel, enforce: bool) -> Result<(), AgentError> {
         self.check_caps(kernel)?;
+        if self.are_in_force(kernel, enforce) {
+            return Ok(());
+        }
         // The processes get their rules with the first picture: what was told before stands until then.
         let told = self.replace(kernel)?;
         self.resume(kernel, told, enforce)
@@ -74,7 +86,17 @@ impl RuleChooser {
             control.thread_rules = u32::from(others);
             control.enforce = u32::from(enforce);
             control.urgent = 1;
+            control.thread_policy = self.mark(enforce);
         })?)
+    }
+
+    /// Whether the kernel programs have these very rules from the agent before.
+    pub fn are_in_force(&self, kernel: &Kernel, enforce: bool) -> bool {
+        kernel.is_adopted() && kernel.control().thread_policy == self.mark(enforce)
+    }
+
+    fn mark(&self, enforce: bool) -> u64 {
+        mark(&(&self.book, enforce))
     }
 
     /// Refuses rules that demand what this kernel cannot.
@@ -177,6 +199,16 @@ impl RuleChooser {
     fn is_protected(&self, key: ProcessKey) -> bool {
         // Who has ended needs no protection.
         Target::of_key(key).is_some_and(|target| self.warden.refusal(&target).is_some())
+    }
+
+    /// The alerts of a process that last, told or not: the highest of its levels, its burst, its leak.
+    pub fn lasting(&self, subject: &Subject, kernel: &mut Kernel, report: &Reporter) -> Vec<Alert> {
+        let key = subject.key();
+        let rule = kernel.threads().rule_of(key).unwrap_or(0);
+        let level = threads::at_start(&self.book.rule(rule).levels, rule, report.now(), subject);
+        let grown = kernel.threads().lasting(key).into_iter();
+        let grown = grown.map(|way| threads::lasting(way, rule, report.now(), subject));
+        level.into_iter().chain(grown).collect()
     }
 
     /// The alert for a process that was there before the agent, unless the kernel side has told of it.

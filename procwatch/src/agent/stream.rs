@@ -3,23 +3,21 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use procwatch_common::{policy::CgroupCell, wire::Kind};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{AgentError, output::Reader, report::Reporter, rules::RuleChooser, shutdown::Shutdown};
+use super::{AgentError, output::Reader, report::Reporter, rules::RuleChooser, shutdown::Shutdown, tap::Tap};
 use crate::{
     cgroup::{Mount, ResolvedCgroup},
     config::{Config, Protect},
+    decode::DecodeError,
     detect::{Decision, Detector, threads::Threads},
     event::{Event, Subject},
     execute::contain::Warden,
     filter::Filter,
-    kernel::{Kernel, RingReader, object::StreamFilter, ring::Taken},
+    kernel::{Kernel, RingReader, object::StreamFilter},
     record::{self, HealthTopic, Ring, Summary},
     table::ProcessTable,
 };
-
-/// Shortest time between two wake-ups by the stream: no record waits longer before it is shown.
-const WAKE: Duration = Duration::from_millis(20);
 
 /// How long the end waits for a reader that does not read.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -30,15 +28,15 @@ const FOREVER: Duration = Duration::from_hours(24 * 365 * 100);
 /// A listener to the stream.
 pub struct Stream {
     kernel: Kernel,
-    events: RingReader,
+    tap: Tap,
     urgent: RingReader,
     filter: Filter,
     rules: RuleChooser,
     report: Reporter,
     /// Kept only for lineages.
     table: Option<ProcessTable>,
-    /// Missing records of this batch, by ring and CPU.
-    missing: BTreeMap<(Ring, u32), u64>,
+    /// Missing urgent records of this batch, by CPU.
+    missing: BTreeMap<u32, u64>,
     /// Events still to be shown.
     limit: u64,
     begun: Instant,
@@ -61,6 +59,7 @@ impl Stream {
     /// When the kernel refuses something.
     pub fn new(
         mut kernel: Kernel,
+        ring_bytes: u32,
         mount: &Mount,
         filter: Filter,
         report: Reporter,
@@ -68,7 +67,7 @@ impl Stream {
         limit: Option<u64>,
     ) -> Result<Self, AgentError> {
         Ok(Self {
-            events: kernel.stream()?,
+            tap: Tap::new(&mut kernel, ring_bytes)?,
             urgent: kernel.urgent()?,
             kernel,
             filter,
@@ -86,7 +85,7 @@ impl Stream {
     ///
     /// # Errors
     /// When the kernel refuses something.
-    pub fn open(&mut self, ring_bytes: u32, cgroup: Option<&ResolvedCgroup>) -> Result<(), AgentError> {
+    pub fn open(&mut self, cgroup: Option<&ResolvedCgroup>) -> Result<(), AgentError> {
         for what in self.kernel.unavailable().to_vec() {
             self.report.health(HealthTopic::Unavailable, what)?;
         }
@@ -105,11 +104,7 @@ impl Stream {
         if self.filter.wants_alerts() {
             self.rules.arm(&mut self.kernel, false)?;
         }
-        self.kernel.steer(|control| {
-            control.stream_wake_ns = WAKE.as_nanos() as u32;
-            control.stream_wake_bytes = u64::from(ring_bytes / 2);
-            control.stream_kinds = kinds;
-        })?;
+        self.tap.set_gate(&mut self.kernel, kinds)?;
         self.begun = Instant::now();
         // The gate is open before the picture is taken: what happens meanwhile waits in the ring, and the table knows
         // a process that both tell of by its pid and start.
@@ -140,18 +135,12 @@ impl Stream {
         if !self.filter.follows_children() {
             return Ok(());
         }
-        let roots: Vec<u32> = self.filter.pids().collect();
-        let mut known = roots.len();
+        let mut known = self.filter.pids().count();
         loop {
             let mut table = ProcessTable::new();
             table.add_picture(&self.subjects()?);
-            let family = table.with_descendants(&roots);
+            let family = self.filter.adopt_family(&table);
             self.kernel.watch_pids(&family)?;
-            for pid in &family {
-                if let Some(process) = table.get(*pid) {
-                    self.filter.adopt(process.ppid, *pid);
-                }
-            }
             if family.len() <= known {
                 return Ok(());
             }
@@ -182,9 +171,7 @@ impl Stream {
             if look == Look::Interrupted {
                 continue;
             }
-            // After a wake-up the kernel is silent for `WAKE`, so the agent looks again by itself until it finds
-            // nothing. Then it sleeps until the kernel has something.
-            let again = look == Look::Something;
+            self.tap.looked(look == Look::Something);
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return Ok(()),
@@ -194,8 +181,7 @@ impl Stream {
                     return Ok(());
                 }
                 ready = self.urgent.readable() => ready.map_err(AgentError::io("the urgent ring"))?,
-                ready = self.events.readable() => ready.map_err(AgentError::io("the stream ring"))?,
-                () = sleep(WAKE), if again => {}
+                ready = self.tap.ready() => ready?,
             }
         }
     }
@@ -228,7 +214,7 @@ impl Stream {
         let stats = self.kernel.stats()?;
         let mut lost = stats.stream.lost + stats.urgent.lost;
         if self.limit > 0 {
-            while self.events.take().is_some() {
+            while self.tap.take().is_some() {
                 lost += 1;
             }
         }
@@ -239,12 +225,11 @@ impl Stream {
     /// Takes what both rings hold, as far as the output can take it.
     fn look(&mut self) -> Result<Look, AgentError> {
         let look = self.take()?;
-        for ((ring, cpu), lost) in std::mem::take(&mut self.missing) {
-            let total = match ring {
-                Ring::Stream => self.events.lost(),
-                Ring::Urgent => self.urgent.lost(),
-            };
-            self.report.loss(ring, Some(cpu), lost, total)?;
+        for (cpu, lost) in self.tap.missing() {
+            self.report.loss(Ring::Stream, Some(cpu), lost, self.tap.lost())?;
+        }
+        for (cpu, lost) in std::mem::take(&mut self.missing) {
+            self.report.loss(Ring::Urgent, Some(cpu), lost, self.urgent.lost())?;
         }
         Ok(look)
     }
@@ -252,15 +237,18 @@ impl Stream {
     fn take(&mut self) -> Result<Look, AgentError> {
         let mut look = Look::Nothing;
         while let Some(taken) = self.urgent.take() {
-            if let Some(event) = self.understand(Ring::Urgent, taken)? {
+            if let (Ok(event), Some(missing)) = (&taken.event, taken.missing) {
+                *self.missing.entry(event.cpu).or_default() += missing;
+            }
+            if let Some(event) = self.understand(taken.event)? {
                 self.show_alert(&event)?;
             }
         }
         while self.limit > 0
-            && let Some(taken) = self.events.take()
+            && let Some(taken) = self.tap.take()
         {
             look = Look::Something;
-            if let Some(event) = self.understand(Ring::Stream, taken)? {
+            if let Some(event) = self.understand(taken)? {
                 self.show(event)?;
             }
             if self.report.is_full() {
@@ -270,14 +258,9 @@ impl Stream {
         Ok(look)
     }
 
-    fn understand(&mut self, ring: Ring, taken: Taken) -> Result<Option<Event>, AgentError> {
-        match taken.event {
-            Ok(event) => {
-                if let Some(missing) = taken.missing {
-                    *self.missing.entry((ring, event.cpu)).or_default() += missing;
-                }
-                Ok(Some(event))
-            }
+    fn understand(&mut self, taken: Result<Event, DecodeError>) -> Result<Option<Event>, AgentError> {
+        match taken {
+            Ok(event) => Ok(Some(event)),
             Err(error) => {
                 self.report.health(HealthTopic::Degraded, error.to_string())?;
                 Ok(None)

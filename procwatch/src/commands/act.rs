@@ -73,7 +73,11 @@ impl Output {
     }
 }
 
-fn write(line: &[u8]) -> Result<(), AgentError> {
+/// Writes to standard output.
+///
+/// # Errors
+/// When it takes no more, and not because its reader has enough.
+pub(super) fn write(line: &[u8]) -> Result<(), AgentError> {
     match io::stdout().lock().write_all(line) {
         // A reader that has enough, such as `head`, is no failure.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

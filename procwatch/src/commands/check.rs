@@ -31,6 +31,10 @@ pub struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
+    /// Only tell whether the configuration is good; the kernel is not asked
+    #[arg(long, conflicts_with_all = ["explain", "json"])]
+    only_config: bool,
+
     /// Tell instead which [[threads]] rule holds for a process, why the rules before it do not, and what it means
     ///
     /// A PID is one that runs. Anything else is taken for a command line, e.g. "python3 /opt/x/watch.py".
@@ -95,12 +99,17 @@ impl Report {
 }
 
 /// Looks, and writes what it saw to standard output. The exit code: 0 for all good, 1 for a lost function, 2 for a
-/// machine that procwatch cannot run on or a bad configuration. When a process is to be explained: 0.
+/// machine that procwatch cannot run on or a bad configuration. When a process is to be explained, or only the
+/// configuration checked: 0.
 ///
 /// # Errors
 /// When standard output fails; a reader that has enough, such as `head`, is no failure. When a process is to be
-/// explained: when it is not there, or the configuration is bad.
+/// explained: when it is not there, or the configuration is bad. When only that is checked: when it is bad.
 pub fn run(args: &CheckArgs) -> Result<ExitCode, AgentError> {
+    if args.only_config {
+        // What is wrong with it is an error, and told as one.
+        return Ok(crate::config::load(args.config.as_deref()).map(|_| ExitCode::SUCCESS)?);
+    }
     let mut out = io::stdout().lock();
     let (written, code) = if let Some(asked) = &args.explain {
         let config = crate::config::load(args.config.as_deref())?;

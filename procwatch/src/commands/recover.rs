@@ -11,6 +11,7 @@ use crate::{
     config::Protect,
     execute::contain::Warden,
     lock::{AGENT_LOCK, AgentLock},
+    service::journal,
 };
 
 /// Arguments of `procwatch recover`.
@@ -45,7 +46,8 @@ pub fn run(args: &RecoverArgs) -> Result<ExitCode, AgentError> {
     for act in recovered.acts {
         output.act(act)?;
     }
-    if is_empty {
+    // Not at each stop of the service.
+    if is_empty && !journal::is_stdout() {
         output.remark("nothing is left over")?;
     }
     Ok(ExitCode::from(u8::from(is_incomplete)))

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::{
     agent::{
         AgentError,
+        feed::Feed,
         guard::Guard,
         inbox::Inbox,
         orders::{Orders, describe, hasten_moves},
@@ -18,14 +19,16 @@ use crate::{
         shutdown::Shutdown,
     },
     cgroup::Mount,
+    config::Pin,
     kernel::{Kernel, Setup},
     lock::{AGENT_LOCK, AgentLock},
     record::{HealthTopic, Mode},
     rulebook::RuleBook,
+    service::{Watchdog, notify},
     sink::Format,
 };
 
-/// The stream ring of `run`, bytes: nobody listens, so it is as small as it can be.
+/// The stream ring where there is no socket, bytes: nobody can listen, so it is as small as it can be.
 const UNUSED_STREAM_BYTES: u32 = 4096;
 
 /// Arguments of `procwatch run`.
@@ -80,22 +83,37 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
     let (mut inbox, asker, complaints) = Inbox::new().map_err(AgentError::io("signal handlers"))?;
     let mut outputs = Outputs::new(asker, complaints);
-    outputs.set(Wanted::all(&config))?;
-    let mut report = Reporter::new(Format::of(args.json, false), &mount)?;
+    let wanted = Wanted::all(&config);
+    let format = if wanted.iter().any(Wanted::replaces_stdout) {
+        Format::Silent
+    } else {
+        Format::of(args.json, false)
+    };
+    outputs.set(&wanted)?;
+    let mut report = Reporter::new(format, &mount)?;
+    let audience = outputs.audience();
     report.add_outputs(outputs);
-    let kernel = Kernel::load(Setup {
-        stream_bytes: UNUSED_STREAM_BYTES,
+    let stream_bytes = config.socket.as_ref().map_or(UNUSED_STREAM_BYTES, |socket| socket.ring_kib << 10);
+    let mut kernel = Kernel::load(Setup {
+        stream_bytes,
         hold: wants_hold(&config),
         cap: RuleBook::new(&config).with_caps().next().is_some(),
+        pin: config.pin != Pin::Never,
     })?;
     let mut unavailable = kernel.unavailable().to_vec();
+    let notes = kernel.notes().to_vec();
 
     // Last of all that can fail, because it may start units.
     let placer = Placer::new(&config, &mount, |rule| backend(&config, rule, &mount))?;
     unavailable.extend(placer.absent());
+    unavailable.extend(audience.note());
     let moves = hasten_moves(&config, &mount);
     let described = describe(&config);
-    let mut guard = Guard::arm(kernel, (orders, config), mount, placer, report)?;
+    let feed = Feed::new(&mut kernel, audience, stream_bytes)?;
+    let mut guard = Guard::arm(kernel, (orders, config), mount, placer, (report, feed))?;
+    for note in notes {
+        guard.report().health(HealthTopic::Degraded, note)?;
+    }
     for what in unavailable {
         guard.report().health(HealthTopic::Unavailable, what)?;
     }
@@ -105,13 +123,18 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
         guard.report().health(HealthTopic::Degraded, error.to_string())?;
     }
     let armed = format!(
-        "armed in {} ms: {}{}; priority {}",
+        "armed in {} ms: {}{}{}; priority {}",
         begun.elapsed().as_millis(),
         described,
         moves.unwrap_or_default(),
+        guard.heritage().unwrap_or_default(),
         priority.name()
     );
-    guard.report().health(HealthTopic::Armed, armed)?;
-    guard.run(&mut shutdown, &mut inbox).await?;
+    guard.armed(begun.elapsed());
+    guard.report().health(HealthTopic::Armed, &*armed)?;
+    notify::ready(&armed);
+    let mut watchdog = Watchdog::from_env();
+    guard.run(&mut shutdown, &mut inbox, &mut watchdog).await?;
+    notify::stopping();
     guard.stop().await
 }

@@ -64,13 +64,10 @@ pub fn run(args: &UndoArgs) -> Result<ExitCode, AgentError> {
     Ok(ExitCode::from(u8::from(is_incomplete)))
 }
 
-/// Caps that the kernel programs of a running agent keep: one act for each.
+/// Caps that the kernel programs keep: one act for each.
 fn lift_caps(warden: &Warden, pid: Option<u32>) -> Result<Vec<Act>, AgentError> {
-    let Some(agent) = running_agent(AGENT_LOCK.as_ref()) else {
-        return Ok(Vec::new());
-    };
     let mut users = UserNames::new();
-    let lifted = agent_maps::lift_caps(agent, pid)?.into_iter();
+    let lifted = agent_maps::lift_caps(running_agent(AGENT_LOCK.as_ref()), pid)?.into_iter();
     let acts = lifted.filter_map(|(key, cap)| {
         let target = Target::of_key(key)?;
         let detail = format!("the kernel refuses no thread for having {cap} any more");

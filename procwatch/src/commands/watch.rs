@@ -53,20 +53,20 @@ pub async fn run(args: &WatchArgs) -> Result<(), AgentError> {
     let filter = Filter::from_args(&args.filter).map_err(|error| AgentError::Usage(error.to_string()))?;
     require_root("watch")?;
     let mount = Mount::find()?;
-    let cgroup = args.filter.cgroup.as_deref().map(|path| find_cgroup(&mount, path)).transpose()?;
+    let cgroup = args.filter.who.cgroup.as_deref().map(|path| find_cgroup(&mount, path)).transpose()?;
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
     let report = Reporter::new(Format::of(args.json, args.wide), &mount)?;
     let ring_bytes = args.ring_kib << 10;
-    let kernel = Kernel::load(Setup { stream_bytes: ring_bytes, hold: false, cap: false })?;
+    let kernel = Kernel::load(Setup { stream_bytes: ring_bytes, hold: false, cap: false, pin: false })?;
 
-    let mut stream = Stream::new(kernel, &mount, filter, report, args.lineage, args.count)?;
-    stream.open(ring_bytes, cgroup.as_ref())?;
+    let mut stream = Stream::new(kernel, ring_bytes, &mount, filter, report, args.lineage, args.count)?;
+    stream.open(cgroup.as_ref())?;
     let end = args.duration.map(|duration| Instant::now() + duration);
     stream.follow(&mut shutdown, end).await?;
     stream.close().await
 }
 
-fn find_cgroup(mount: &Mount, path: &str) -> Result<ResolvedCgroup, AgentError> {
+pub(super) fn find_cgroup(mount: &Mount, path: &str) -> Result<ResolvedCgroup, AgentError> {
     let slice = SliceRef::parse(path).map_err(|error| AgentError::Usage(format!("--cgroup: {error}")))?;
     resolve(mount, &slice)
         .map_err(|source| AgentError::Slice { context: "--cgroup".to_owned(), source: source.into() })

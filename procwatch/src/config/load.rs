@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    Accounts, Config, ConfigError, Layer, Location, PlaceRule, Problem, SystemAccounts,
-    layout::contradiction, threads,
+    Accounts, Config, ConfigError, Layer, Location, PlaceRule, Problem, Switch, SystemAccounts,
+    layout::contradiction, outlet, threads,
 };
 
 /// Where the files are when none is named.
@@ -91,7 +91,13 @@ fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
     config.mode = layer.mode.unwrap_or(config.mode);
     config.backend = layer.backend.unwrap_or(config.backend);
     config.favordynmods = layer.favordynmods.unwrap_or(config.favordynmods);
+    config.log = layer.log.map_or(config.log.take(), Switch::on);
+    config.history = layer.history.map_or(config.history.take(), Switch::on);
+    config.pin = layer.pin.unwrap_or(config.pin);
     config.protect.add(layer.protect);
+    if let Some(socket) = layer.socket {
+        config.socket = socket.over(config.socket.take());
+    }
     let mut problems: Vec<Problem> = threads::add(&mut config.threads, layer.threads).into_iter().collect();
     for rule in layer.place {
         match config.place.iter().find(|earlier| earlier.owner == rule.owner) {
@@ -102,6 +108,11 @@ fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
     for rule in layer.layout {
         problems.extend(contradiction(&rule, &config.layout));
         config.layout.push(rule);
+    }
+    config.metrics = layer.metrics.or_else(|| config.metrics.take());
+    for rule in layer.outlets {
+        problems.extend(outlet::contradiction(&rule, &config.outlets));
+        config.outlets.push(rule);
     }
     problems
 }

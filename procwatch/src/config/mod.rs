@@ -1,26 +1,38 @@
 //! What the agent is told to do: built-in defaults, then files, then the command line.
 
 mod error;
+mod history;
 mod ignore;
+mod kernel;
 mod layout;
 mod load;
+mod log;
+pub mod metrics;
 mod names;
+pub mod outlet;
+mod output;
 mod owner;
 mod place;
 mod protect;
 mod read;
 mod rules;
+mod socket;
 mod thread_rule;
 pub mod threads;
 
 use std::{path::PathBuf, time::Duration};
 
 pub use error::{ConfigError, Location, Problem};
+pub use history::HistoryConfig;
 pub use ignore::Ignore;
+pub use kernel::Pin;
 pub use load::{DEFAULT_FOLDER, default_files_exist, load, load_from};
+pub use log::{LogConfig, Sync};
+pub use output::Switch;
 pub use owner::{Accounts, Owner, SystemAccounts};
 pub use protect::Protect;
 pub use rules::Layer;
+pub use socket::{SocketConfig, SocketLayer};
 pub use thread_rule::{
     Actions, Burst, Containment, Leak, Match, NormalRange, OnMissing, Program, Step, ThreadRule,
 };
@@ -50,6 +62,18 @@ pub struct Config {
     pub place: Vec<PlaceRule>,
     /// Which CPUs which slice has: at most one entry for a slice, and none wider than one above it.
     pub layout: Vec<LayoutRule>,
+    /// Where the agent's figures can be fetched, if anywhere.
+    pub metrics: Option<metrics::MetricsConfig>,
+    /// Who is told of alerts: no two of one name.
+    pub outlets: Vec<outlet::OutletRule>,
+    /// Where clients ask the agent; `None` when they cannot.
+    pub socket: Option<SocketConfig>,
+    /// Records as lines in a file; none by default.
+    pub log: Option<LogConfig>,
+    /// What happened, in a database.
+    pub history: Option<HistoryConfig>,
+    /// Whether the kernel's part outlives the agent.
+    pub pin: Pin,
     /// The files that were read, in their order; none when all is built in.
     pub files: Vec<PathBuf>,
 }
@@ -64,6 +88,12 @@ impl Default for Config {
             protect: Protect::default(),
             place: Vec::new(),
             layout: Vec::new(),
+            metrics: None,
+            outlets: Vec::new(),
+            socket: Some(SocketConfig::default()),
+            log: None,
+            history: Some(HistoryConfig::default()),
+            pin: Pin::default(),
             files: Vec::new(),
         }
     }

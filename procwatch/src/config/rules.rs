@@ -5,12 +5,19 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::{
-    Accounts, BackendChoice, LayoutRule, PlaceRule, Protect, ThreadRule,
+    Accounts, BackendChoice, HistoryConfig, LayoutRule, LogConfig, PlaceRule, Protect, SocketLayer, Switch,
+    ThreadRule,
     error::{Problem, quote},
+    history::read_history,
+    kernel::{Pin, read_kernel},
     layout::read_layouts,
+    log::read_log,
+    metrics::{MetricsConfig, read_metrics},
+    outlet::{OutletRule, read_outlets},
     place::read_places,
     protect::read_protect,
     read::Reader,
+    socket::read_socket,
     threads::read_threads,
 };
 use crate::{record::Mode, text::escape};
@@ -40,6 +47,18 @@ pub struct Layer {
     pub place: Vec<PlaceRule>,
     /// CPUs of slices.
     pub layout: Vec<LayoutRule>,
+    /// Where figures are given.
+    pub metrics: Option<MetricsConfig>,
+    /// Who is told of alerts.
+    pub outlets: Vec<OutletRule>,
+    /// Where clients ask.
+    pub socket: Option<SocketLayer>,
+    /// The log.
+    pub log: Option<Switch<LogConfig>>,
+    /// The history.
+    pub history: Option<Switch<HistoryConfig>>,
+    /// Whether the kernel's part outlives the agent.
+    pub pin: Option<Pin>,
 }
 
 impl Layer {
@@ -70,7 +89,21 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
     reader.check_keys(
         root,
         "",
-        &["mode", "backend", "favordynmods", "threads", "protect", "place", "layout"],
+        &[
+            "mode",
+            "backend",
+            "favordynmods",
+            "threads",
+            "protect",
+            "place",
+            "layout",
+            "socket",
+            "metrics",
+            "outlet",
+            "log",
+            "history",
+            "kernel",
+        ],
     );
     Layer {
         mode: root.get("mode").and_then(|value| reader.word(value, "mode", "mode", &MODES)),
@@ -79,7 +112,13 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
         threads: root.get("threads").map(|value| read_threads(reader, value, accounts)).unwrap_or_default(),
         protect: root.get("protect").map(|value| read_protect(reader, value)).unwrap_or_default(),
         place: root.get("place").map(|value| read_places(reader, value, accounts)).unwrap_or_default(),
+        pin: root.get("kernel").and_then(|value| read_kernel(reader, value)),
         layout: root.get("layout").map(|value| read_layouts(reader, value)).unwrap_or_default(),
+        metrics: root.get("metrics").and_then(|value| read_metrics(reader, value)),
+        outlets: root.get("outlet").map(|value| read_outlets(reader, value, accounts)).unwrap_or_default(),
+        socket: root.get("socket").and_then(|value| read_socket(reader, value, accounts)),
+        log: root.get("log").and_then(|value| read_log(reader, value)),
+        history: root.get("history").and_then(|value| read_history(reader, value)),
     }
 }
 

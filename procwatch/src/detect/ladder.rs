@@ -144,6 +144,11 @@ impl Ladder {
         }
     }
 
+    /// Whether an alert of a process is known, and lasts.
+    pub fn climbs(&self, key: ProcessKey, way: Way) -> bool {
+        self.processes.get(&key).is_some_and(|climber| climber.tracks.contains_key(&way))
+    }
+
     /// When the next step is due; `None` when nothing is pending.
     pub fn next_due(&self) -> Option<BootTime> {
         self.queue.keys().next().map(|(time, _)| *time)

@@ -14,16 +14,18 @@ pub struct Threads;
 /// number of the rule that they are of.
 pub fn at_start(levels: &[u32], rule: u32, time: BootTime, subject: &Subject) -> Option<Alert> {
     let index = levels.iter().rposition(|level| subject.threads >= *level)?;
-    let change = LevelChange {
-        way: Way::Level(index as u32),
-        level: levels[index],
-        rule,
-        growth: None,
-        creator_tid: 0,
-        argv: None,
-    };
+    Some(found((Way::Level(index as u32), levels[index]), rule, time, subject))
+}
+
+/// The burst or leak of a process that an agent before has been told of.
+pub fn lasting(way: Way, rule: u32, time: BootTime, subject: &Subject) -> Alert {
+    found((way, subject.threads), rule, time, subject)
+}
+
+fn found((way, level): (Way, u32), rule: u32, time: BootTime, subject: &Subject) -> Alert {
+    let change = LevelChange { way, level, rule, growth: None, creator_tid: 0, argv: None };
     let body = Body::LevelCrossed(change);
-    Some(Alert { event: Event { time, cpu: 0, seq: 0, subject: subject.clone(), body }, at_start: true })
+    Alert { event: Event { time, cpu: 0, seq: 0, subject: subject.clone(), body }, at_start: true }
 }
 
 impl Detector for Threads {

@@ -59,6 +59,14 @@ pub struct FilterArgs {
     /// Only these kinds of events
     #[arg(long, value_enum, value_name = "KIND", value_delimiter = ',')]
     pub kind: Vec<EventKind>,
+    /// Of whom.
+    #[command(flatten)]
+    pub who: WhoArgs,
+}
+
+/// What the command line says about whose events are wanted.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct WhoArgs {
     /// Only processes of these real or effective uids
     #[arg(long, value_name = "UID", value_delimiter = ',')]
     pub uid: Vec<u32>,
@@ -136,13 +144,21 @@ impl Filter {
     /// # Errors
     /// When a value cannot be meant as it stands; the message names the option, the value and what to do.
     pub fn from_args(args: &FilterArgs) -> Result<Self, FilterError> {
+        let kinds = if args.kind.is_empty() { EventKind::value_variants() } else { &args.kind };
+        Self::new(kinds.iter().copied().collect(), &args.who)
+    }
+
+    /// The filter for these kinds, none of them for an empty set, of those that `args` describe.
+    ///
+    /// # Errors
+    /// As for [`Self::from_args`].
+    pub fn new(kinds: BTreeSet<EventKind>, args: &WhoArgs) -> Result<Self, FilterError> {
         if args.children && args.pid.is_empty() {
             return Err(FilterError::ChildrenOfNobody);
         }
         let pids = bounded("--pid", MAX_PIDS, args.pid.iter().copied().collect())?;
-        let kinds = if args.kind.is_empty() { EventKind::value_variants() } else { &args.kind };
         Ok(Self {
-            kinds: kinds.iter().copied().collect(),
+            kinds,
             uids: uids(args)?,
             comms: comms(args)?,
             watched: args.children.then(|| Watched::new(pids.iter().copied())),
@@ -154,7 +170,7 @@ impl Filter {
     }
 }
 
-fn uids(args: &FilterArgs) -> Result<BTreeSet<u32>, FilterError> {
+fn uids(args: &WhoArgs) -> Result<BTreeSet<u32>, FilterError> {
     let mut uids: BTreeSet<u32> = args.uid.iter().copied().collect();
     for name in &args.user {
         uids.insert(uid_of(name)?);
@@ -170,7 +186,7 @@ fn uid_of(name: &str) -> Result<u32, FilterError> {
     }
 }
 
-fn comms(args: &FilterArgs) -> Result<HashSet<Comm>, FilterError> {
+fn comms(args: &WhoArgs) -> Result<HashSet<Comm>, FilterError> {
     let comms: BTreeSet<&str> = args.comm.iter().map(String::as_str).collect();
     bounded("--comm", MAX_VALUES, comms)?.into_iter().map(comm).collect()
 }

@@ -248,14 +248,14 @@ fn what_cannot_be_is_refused() {
     ] {
         assert_eq!(try_filter(args).unwrap_err().to_string(), message);
     }
-    let too_many = FilterArgs { uid: (0..65).collect(), ..FilterArgs::default() };
-    let error = Filter::from_args(&too_many).unwrap_err();
+    let too_many = WhoArgs { uid: (0..65).collect(), ..WhoArgs::default() };
+    let error = Filter::new(BTreeSet::new(), &too_many).unwrap_err();
     assert_eq!(
         error.to_string(),
         "--uid and --user: 65 values are more than the 64 that the kernel programs can hold"
     );
-    let nobody = FilterArgs { children: true, ..FilterArgs::default() };
-    assert_eq!(Filter::from_args(&nobody).unwrap_err(), FilterError::ChildrenOfNobody);
+    let nobody = WhoArgs { children: true, ..WhoArgs::default() };
+    assert_eq!(Filter::new(BTreeSet::new(), &nobody).unwrap_err(), FilterError::ChildrenOfNobody);
     assert!(Cli::try_parse_from(["procwatch", "--children"]).is_err());
     assert!(Cli::try_parse_from(["procwatch", "--kind", "spoon"]).is_err());
 }

@@ -21,6 +21,10 @@ impl Watched {
         }
     }
 
+    pub(super) fn has(&self, pid: u32) -> bool {
+        self.pids.contains(&pid)
+    }
+
     /// Whether the subject of `event` is watched, after what the event itself changes about that.
     pub(super) fn follow(&mut self, event: &Event) -> bool {
         let subject = &event.subject;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 use aya::maps::{HashMap, Map, MapData};
 use procwatch_common::policy::{PROTECTED, ProcessCell};
 
-use super::KernelError;
+use super::{KernelError, pins::PinFolder};
 use crate::event::{BootTime, ProcessKey};
 
 /// All maps that the agent with process id `agent` has open, by their names.
@@ -23,6 +23,19 @@ pub(super) fn of(agent: u32) -> Result<BTreeMap<String, MapData>, KernelError> {
     Ok(named.collect())
 }
 
+/// Those that an agent has left pinned, by their names. None when nothing is pinned.
+fn pinned() -> Result<BTreeMap<String, MapData>, KernelError> {
+    let mut maps = BTreeMap::new();
+    let states = PinFolder::find_mounted().map(|folder| folder.states()).transpose()?.unwrap_or_default();
+    for state in states {
+        for (name, path) in state.maps()? {
+            // One that cannot be opened is as good as none.
+            maps.extend(MapData::from_pin(path).ok().map(|data| (name, data)));
+        }
+    }
+    Ok(maps)
+}
+
 fn ids(process: u32) -> io::Result<Vec<u32>> {
     let mut ids = Vec::new();
     for entry in fs::read_dir(Path::new("/proc").join(process.to_string()).join("fdinfo"))? {
@@ -36,14 +49,15 @@ fn ids(process: u32) -> io::Result<Vec<u32>> {
     Ok(ids)
 }
 
-/// Takes back the caps that an alert's step has put on processes: on `pid`, or on all. The caps of rules stay. Returns whose
-/// they were, each with its most threads.
+/// Takes back the caps that an alert's step has put on processes: on `pid`, or on all. The caps of rules stay. Without an
+/// agent they may hold on, too, in what it has left pinned. Returns whose they were, each with its most threads.
 ///
 /// # Errors
 /// When the map cannot be read or written.
-pub fn lift_caps(agent: u32, pid: Option<u32>) -> Result<Vec<(ProcessKey, u32)>, KernelError> {
+pub fn lift_caps(agent: Option<u32>, pid: Option<u32>) -> Result<Vec<(ProcessKey, u32)>, KernelError> {
     let named = |source| KernelError::Map { name: "THREAD_CELLS", source };
-    let Some(data) = of(agent)?.remove("THREAD_CELLS") else {
+    let mut maps = agent.map_or_else(pinned, of)?;
+    let Some(data) = maps.remove("THREAD_CELLS") else {
         return Ok(Vec::new());
     };
     let mut cells: HashMap<_, u32, ProcessCell> = HashMap::try_from(Map::HashMap(data)).map_err(named)?;

@@ -41,6 +41,8 @@ pub struct KernelTypes {
     strings: usize,
     /// Where each type begins in `data`; the first has id 1.
     types: Vec<u32>,
+    /// Hash of kind and name, and index in `types`, of all that is looked up by name; sorted.
+    names: Vec<(u32, u32)>,
 }
 
 /// The fixed part of a type.
@@ -108,7 +110,7 @@ impl KernelTypes {
         if end > data.len() || strings > data.len() {
             return Err(BtfError::Malformed("sections reach beyond the end"));
         }
-        let mut btf = Self { data, strings, types: Vec::new() };
+        let mut btf = Self { data, strings, types: Vec::new(), names: Vec::new() };
         btf.index(begin, end)?;
         Ok(btf)
     }
@@ -120,10 +122,19 @@ impl KernelTypes {
         while at < end {
             let kind = self.type_at(at).ok_or(BtfError::Malformed("a type is cut"))?;
             let tail = kind.tail_len().ok_or(BtfError::Malformed("a type of unknown kind"))?;
+            if is_looked_up(kind.kind()) {
+                self.names.push((hash(kind.kind(), self.name(kind.name)), self.types.len() as u32));
+            }
             self.types.push(at as u32);
             at += 12 + tail;
         }
+        self.names.sort_unstable();
         Ok(())
+    }
+
+    fn name(&self, name: u32) -> &[u8] {
+        let begin = self.data.get(self.strings + name as usize..).unwrap_or_default();
+        begin.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
     fn type_at(&self, at: usize) -> Option<Type> {
@@ -146,10 +157,14 @@ impl KernelTypes {
             && self.data.get(at + wanted.len()) == Some(&0)
     }
 
+    /// The first type of that kind and name. One look for each name would take longer than all else at the start.
     fn find(&self, kind: u8, name: &str) -> Option<Type> {
-        self.types
+        let wanted = hash(kind, name.as_bytes());
+        let first = self.names.partition_point(|(hash, _)| *hash < wanted);
+        self.names[first..]
             .iter()
-            .filter_map(|at| self.type_at(*at as usize))
+            .take_while(|(hash, _)| *hash == wanted)
+            .filter_map(|(_, index)| self.type_at(self.types[*index as usize] as usize))
             .find(|found| found.kind() == kind && self.is_named(found.name, name))
     }
 
@@ -220,6 +235,17 @@ impl KernelTypes {
         // The first parameter is the tracepoint's private data.
         proto.vlen().checked_sub(1)
     }
+}
+
+/// The kinds that anything is looked up of by name.
+const fn is_looked_up(kind: u8) -> bool {
+    matches!(kind, KIND_STRUCT | KIND_TYPEDEF | KIND_FUNC)
+}
+
+/// FNV-1a.
+fn hash(kind: u8, name: &[u8]) -> u32 {
+    let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    name.iter().fold(mix(0x811c_9dc5, &kind), mix)
 }
 
 fn u32_at(data: &[u8], at: usize) -> Option<u32> {

@@ -19,6 +19,9 @@ pub enum KernelError {
     /// A structure is not as expected.
     #[error("this kernel lacks fields that procwatch must read: {}", .0.join(", "))]
     MissingFields(Vec<String>),
+    /// What is pinned, or is to be.
+    #[error(transparent)]
+    Pin(#[from] super::pins::PinError),
     /// A tracepoint is not there.
     #[error("this kernel has no tracepoint {0}")]
     MissingTracepoint(&'static str),

@@ -3,13 +3,21 @@
 /// Follows one ring's per-CPU sequence numbers.
 #[derive(Debug, Default)]
 pub struct LossTracker {
-    next: Vec<u64>,
+    /// The number that each CPU's next record should have; `None` where it begins with whatever comes.
+    next: Vec<Option<u64>>,
+    /// Of a CPU that nothing was seen of yet.
+    first: Option<u64>,
     total: u64,
 }
 
 impl LossTracker {
     /// A tracker that expects each CPU to begin at 0.
     pub fn new() -> Self {
+        Self { first: Some(0), ..Self::default() }
+    }
+
+    /// A tracker that goes on where another one, which is no more, has stopped.
+    pub fn resumed() -> Self {
         Self::default()
     }
 
@@ -20,9 +28,9 @@ impl LossTracker {
     pub fn received(&mut self, cpu: u32, seq: u64) -> Option<u64> {
         let cpu = cpu as usize;
         if cpu >= self.next.len() {
-            self.next.resize(cpu + 1, 0);
+            self.next.resize(cpu + 1, self.first);
         }
-        let next = &mut self.next[cpu];
+        let next = self.next[cpu].get_or_insert(seq);
         if seq < *next {
             self.total = self.total.saturating_sub(1);
             return None;
@@ -60,5 +68,14 @@ mod tests {
         assert_eq!(loss.received(0, 0), None);
         assert_eq!(loss.total(), 0);
         assert_eq!(loss.received(0, 2), None);
+    }
+
+    #[test]
+    fn one_that_is_resumed_begins_with_what_comes() {
+        let mut loss = LossTracker::resumed();
+        assert_eq!(loss.received(1, 70), None);
+        assert_eq!(loss.received(0, 5), None);
+        assert_eq!(loss.received(1, 73), Some(2));
+        assert_eq!(loss.total(), 2);
     }
 }

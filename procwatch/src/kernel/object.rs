@@ -1,28 +1,26 @@
-//! Loads the object, attaches its programs, and is the agent's hand on their maps.
+//! The agent's hand on the programs and their maps.
 
-use std::{io, process};
+use std::io;
 
 use aya::{
-    Btf, Ebpf, EbpfLoader, Pod,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
+    Ebpf, Pod,
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray},
     programs::Iter,
 };
 use procwatch_common::{policy::Control, stats::Stats, wire::COMM_LEN};
 
 use super::{
     KernelError,
-    attach::{attach_all, attach_security, program},
-    btf::KernelTypes,
-    fields,
+    attach::{Links, PICTURE, program},
+    maps::Maps,
     picture::{self, Pictured},
+    pins::{PinFolder, State},
     placement::PlacementMaps,
-    ring::RingReader,
+    ring::{Origin, RingReader},
     set,
     threads::ThreadMaps,
 };
 use crate::rulebook::WantedPrograms;
-
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/procwatch.bpf.o"));
 
 /// The tracepoints without which there is no procwatch; program and tracepoint have the same name.
 pub const TRACEPOINTS: [&str; 4] =
@@ -37,23 +35,49 @@ pub struct Setup {
     pub cap: bool,
     /// Size of the stream ring, bytes: a power of two of at least a page.
     pub stream_bytes: u32,
+    /// Whether programs and maps are kept in the kernel when the agent dies, for the next one.
+    pub pin: bool,
 }
 
-/// The running kernel side. Dropping it detaches everything.
+/// The running kernel side. Dropping it detaches everything, but for what is pinned and was armed.
 pub struct Kernel {
-    ebpf: Ebpf,
-    control_cell: Array<MapData, Control>,
-    control: Control,
-    stats: PerCpuArray<MapData, Stats>,
-    placement: PlacementMaps,
-    can_hold: bool,
-    threads: ThreadMaps,
-    can_cap: bool,
+    pub(super) programs: Programs,
+    pub(super) links: Links,
+    pub(super) pinned: Option<PinnedState>,
+    pub(super) stream: MapData,
+    pub(super) urgent: MapData,
+    pub(super) control_cell: Array<MapData, Control>,
+    pub(super) control: Control,
+    pub(super) stats: PerCpuArray<MapData, Stats>,
+    pub(super) placement: PlacementMaps,
+    pub(super) threads: ThreadMaps,
     /// What was asked for, whether it could be had or not.
-    setup: Setup,
-    program_uids: HashMap<MapData, u32, u8>,
-    program_comms: HashMap<MapData, [u8; COMM_LEN], u8>,
-    unavailable: Vec<String>,
+    pub(super) setup: Setup,
+    pub(super) filter_uids: HashMap<MapData, u32, u8>,
+    pub(super) filter_comms: HashMap<MapData, [u8; COMM_LEN], u8>,
+    pub(super) filter_pids: HashMap<MapData, u32, u8>,
+    pub(super) program_uids: HashMap<MapData, u32, u8>,
+    pub(super) program_comms: HashMap<MapData, [u8; COMM_LEN], u8>,
+    /// The others: a diagnosis reads them, and programs that are loaded later want them open.
+    pub(super) _maps: Maps,
+    pub(super) unavailable: Vec<String>,
+    pub(super) notes: Vec<String>,
+}
+
+/// Who keeps the programs.
+pub(super) enum Programs {
+    /// This process: they go with it.
+    Own(Box<Ebpf>),
+    /// The kernel. This is the one that is called by the agent.
+    Pinned(Box<Iter>),
+}
+
+/// Where it is pinned.
+pub(super) struct PinnedState {
+    pub(super) folder: PinFolder,
+    pub(super) state: State,
+    /// It was there already.
+    pub(super) is_adopted: bool,
 }
 
 /// What the stream is limited to, in the kernel.
@@ -70,81 +94,34 @@ pub struct StreamFilter {
 }
 
 impl Kernel {
-    /// Loads and attaches all programs; the gate stays closed, so nothing is sent yet.
+    /// The end of the agent. What is pinned stays only if it is to be kept: levels, bursts and caps go on then, and what
+    /// they tell waits for the next agent.
     ///
     /// # Errors
-    /// [`KernelError`]; nothing is left in the kernel then.
-    pub fn load(setup: Setup) -> Result<Self, KernelError> {
-        if OBJECT.is_empty() {
-            return Err(KernelError::NoObject);
+    /// When it cannot be taken away.
+    pub fn release(mut self, keep: bool) -> Result<(), KernelError> {
+        match self.pinned.take() {
+            Some(pinned) if !keep => {
+                pinned.folder.remove()?;
+                Ok(())
+            }
+            _ => Ok(()),
         }
-        let types = KernelTypes::from_running_kernel()?;
-        let (fields, absent) = fields::resolve(&types).map_err(KernelError::MissingFields)?;
-        for name in TRACEPOINTS {
-            types.tracepoint_args(name).ok_or(KernelError::MissingTracepoint(name))?;
-        }
-        let group_dead = u32::from(types.tracepoint_args("sched_process_exit") == Some(2));
-        let old_cgroup = fields::old_cgroup(&types);
-        let tells_registers = u32::from(types.function_id("bpf_task_pt_regs").is_some());
-        drop(types);
-
-        let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
-        let agent = process::id();
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
-            .override_global("FIELDS", &fields, true)
-            .override_global("AGENT_TGID", &agent, true)
-            .override_global("OLD_CGROUP", &old_cgroup, true)
-            .override_global("TELLS_REGISTERS", &tells_registers, true)
-            .override_global("EXIT_TELLS_GROUP_DEAD", &group_dead, true)
-            .map_max_entries("STREAM", setup.stream_bytes)
-            .load(OBJECT)?;
-
-        let mut unavailable: Vec<String> =
-            absent.into_iter().map(|name| format!("{name}: not in this kernel; shown as unknown")).collect();
-        if tells_registers == 0 {
-            unavailable.push(
-                "stacks of creating threads (bpf_task_pt_regs: Linux 5.15 has it); a diagnosis looks at live threads only"
-                    .to_owned(),
-            );
-        }
-        let attached = attach_all(&mut ebpf, &btf, setup, &mut unavailable)?;
-        drop(btf);
-        give_back_memory();
-        let mut kernel = Self {
-            control_cell: typed(&mut ebpf, "CONTROL")?,
-            control: Control { cred_hook: u32::from(attached.cred_hook), ..Control::default() },
-            stats: typed(&mut ebpf, "STATS")?,
-            placement: PlacementMaps::take(&mut ebpf)?,
-            can_hold: attached.hold,
-            threads: ThreadMaps::take(&mut ebpf)?,
-            can_cap: attached.cap,
-            setup,
-            program_uids: typed(&mut ebpf, "PROGRAM_UIDS")?,
-            program_comms: typed(&mut ebpf, "PROGRAM_COMMS")?,
-            ebpf,
-            unavailable,
-        };
-        kernel.write_control()?;
-        Ok(kernel)
     }
 
-    /// Attaches what another configuration wants besides. What is refused is added to what is unavailable.
-    ///
-    /// # Errors
-    /// When the kernel's types cannot be read, or the object lacks a program.
-    pub fn extend(&mut self, hold: bool, cap: bool) -> Result<(), KernelError> {
-        let more = Setup { hold: hold && !self.setup.hold, cap: cap && !self.setup.cap, ..self.setup };
-        if !more.hold && !more.cap {
-            return Ok(());
-        }
-        let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
-        let attached = attach_security(&mut self.ebpf, &btf, more, &mut self.unavailable)?;
-        drop(btf);
-        give_back_memory();
-        (self.can_hold, self.can_cap) = (self.can_hold | attached.hold, self.can_cap | attached.cap);
-        (self.setup.hold, self.setup.cap) = (self.setup.hold | hold, self.setup.cap | cap);
-        Ok(())
+    /// Whether another agent has left this behind.
+    pub fn is_adopted(&self) -> bool {
+        self.pinned.as_ref().is_some_and(|pinned| pinned.is_adopted)
+    }
+
+    /// What was found of other agents and could not be used, in words.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// What the programs were told last.
+    pub const fn control(&self) -> &Control {
+        &self.control
     }
 
     /// What this kernel cannot give, each with the reason and what it costs.
@@ -152,25 +129,26 @@ impl Kernel {
         &self.unavailable
     }
 
-    /// The reader of the stream ring. Once.
+    /// A reader of the stream ring. There may be one at a time.
     ///
     /// # Errors
-    /// When it was taken before, or cannot be mapped.
+    /// When it cannot be mapped.
     pub fn stream(&mut self) -> Result<RingReader, KernelError> {
-        self.ring("STREAM")
+        self.ring("STREAM", &self.stream)
     }
 
-    /// The reader of the urgent ring. Once.
+    /// A reader of the urgent ring. There may be one at a time.
     ///
     /// # Errors
-    /// When it was taken before, or cannot be mapped.
+    /// When it cannot be mapped.
     pub fn urgent(&mut self) -> Result<RingReader, KernelError> {
-        self.ring("URGENT")
+        self.ring("URGENT", &self.urgent)
     }
 
-    fn ring(&mut self, name: &'static str) -> Result<RingReader, KernelError> {
-        let ring: RingBuf<MapData> = typed(&mut self.ebpf, name)?;
-        RingReader::new(ring).map_err(|source| KernelError::Io { what: name, source })
+    fn ring(&self, name: &'static str, ring: &MapData) -> Result<RingReader, KernelError> {
+        let origin = if self.is_adopted() { Origin::Adopted } else { Origin::New };
+        RingReader::new(ring, ring_size(name, ring)?, origin)
+            .map_err(|source| KernelError::Io { what: name, source })
     }
 
     /// Limits the stream. To be called before [`Self::steer`] opens it.
@@ -178,9 +156,9 @@ impl Kernel {
     /// # Errors
     /// When a map is too small for the lists.
     pub fn limit_stream(&mut self, filter: &StreamFilter) -> Result<(), KernelError> {
-        fill(&mut self.ebpf, "FILTER_UIDS", &filter.uids)?;
-        fill(&mut self.ebpf, "FILTER_COMMS", &filter.comms)?;
-        fill(&mut self.ebpf, "FILTER_PIDS", &filter.pids)?;
+        fill("FILTER_UIDS", &mut self.filter_uids, &filter.uids)?;
+        fill("FILTER_COMMS", &mut self.filter_comms, &filter.comms)?;
+        fill("FILTER_PIDS", &mut self.filter_pids, &filter.pids)?;
         self.steer(|control| control.filters |= filter.flags)
     }
 
@@ -189,7 +167,7 @@ impl Kernel {
     /// # Errors
     /// When the map is full.
     pub fn watch_pids(&mut self, pids: &[u32]) -> Result<(), KernelError> {
-        fill(&mut self.ebpf, "FILTER_PIDS", pids)
+        fill("FILTER_PIDS", &mut self.filter_pids, pids)
     }
 
     /// What placement has told the programs, and may tell them.
@@ -198,8 +176,8 @@ impl Kernel {
     }
 
     /// Whether execs can be held.
-    pub const fn can_hold(&self) -> bool {
-        self.can_hold
+    pub fn can_hold(&self) -> bool {
+        self.links.can_hold()
     }
 
     /// Changes the control cell; the programs see it at their next event.
@@ -211,10 +189,8 @@ impl Kernel {
         self.write_control()
     }
 
-    fn write_control(&mut self) -> Result<(), KernelError> {
-        self.control_cell
-            .set(0, self.control, 0)
-            .map_err(|source| KernelError::Map { name: "CONTROL", source })
+    pub(super) fn write_control(&mut self) -> Result<(), KernelError> {
+        self.control_cell.set(0, self.control, 0).map_err(of_control)
     }
 
     /// What the programs know of threads, and may be told.
@@ -223,8 +199,8 @@ impl Kernel {
     }
 
     /// Whether threads can be refused.
-    pub const fn can_cap(&self) -> bool {
-        self.can_cap
+    pub fn can_cap(&self) -> bool {
+        self.links.can_cap()
     }
 
     /// Has execs told, so that a rule can be chosen for the process: these, and no others that were named before.
@@ -278,47 +254,62 @@ impl Kernel {
     /// # Errors
     /// When the iterator cannot be made or read.
     pub fn picture(&mut self) -> Result<Vec<Pictured>, KernelError> {
-        let iter: &mut Iter = program(&mut self.ebpf, "task_picture")?;
-        let named = |source| KernelError::Program { name: "task_picture".to_owned(), source };
+        let named = |source| KernelError::Program { name: PICTURE.to_owned(), source };
+        let failed = |source| KernelError::Io { what: "the task iterator", source };
+        let iter: &mut Iter = match &mut self.programs {
+            Programs::Own(ebpf) => program(ebpf, PICTURE)?,
+            Programs::Pinned(iter) => iter,
+        };
         let id = iter.attach().map_err(named)?;
         let link = iter.take_link(id).map_err(named)?;
-        let file = link.into_file().map_err(|error| KernelError::Io {
-            what: "the task iterator",
-            source: io::Error::other(error),
-        })?;
-        picture::read(file).map_err(|source| KernelError::Io { what: "the task iterator", source })
+        let file = link.into_file().map_err(|error| failed(io::Error::other(error)))?;
+        picture::read(file).map_err(failed)
+    }
+
+    /// Records that found the urgent ring full and that no agent has told of, and all that ever did: exact. To be asked
+    /// when there is a gap in their numbers; once told of they are no news.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn untold_losses(&mut self) -> Result<Option<(u64, u64)>, KernelError> {
+        let total = self.stats()?.urgent.lost;
+        let untold = total.saturating_sub(self.control.lost_told);
+        if untold == 0 {
+            return Ok(None);
+        }
+        self.steer(|control| control.lost_told = total)?;
+        Ok(Some((untold, total)))
     }
 }
 
-/// Hands the heap that loading needed back to the kernel.
-///
-/// The kernel's types are some 200,000 small pieces once aya has read them. Freed, they would stay in the allocator's
-/// lists for as long as the agent lives: 17.5 MB of the 25 MB that it held.
-fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointers, and only returns pages that hold no live allocation.
-    unsafe {
-        libc::malloc_trim(0);
+impl Drop for Kernel {
+    /// What was never armed is of no use to a next agent.
+    fn drop(&mut self) {
+        if let Some(pinned) = self.pinned.take()
+            && !pinned.is_adopted
+            && self.control.urgent == 0
+            && let Err(error) = pinned.folder.remove()
+        {
+            tracing::warn!("{error}");
+        }
     }
 }
 
-pub(super) fn typed<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, KernelError>
-where
-    M: TryFrom<Map, Error = aya::maps::MapError>,
-{
-    ebpf.take_map(name)
-        .ok_or(KernelError::Missing(name))?
-        .try_into()
-        .map_err(|source| KernelError::Map { name, source })
+/// Bytes that a ring has room for.
+pub(super) fn ring_size(name: &'static str, ring: &MapData) -> Result<usize, KernelError> {
+    Ok(ring.info().map_err(|source| KernelError::Map { name, source })?.max_entries() as usize)
+}
+
+pub(super) fn of_control(source: MapError) -> KernelError {
+    KernelError::Map { name: "CONTROL", source }
 }
 
 /// Puts `keys` into a map that is used as a set.
-fn fill<K: Pod>(ebpf: &mut Ebpf, name: &'static str, keys: &[K]) -> Result<(), KernelError> {
-    let named = |source| KernelError::Map { name, source };
-    let map = ebpf.map_mut(name).ok_or(KernelError::Missing(name))?;
-    let mut set: HashMap<_, K, u8> = HashMap::try_from(map).map_err(named)?;
-    for key in keys {
-        set.insert(key, 0, 0).map_err(named)?;
-    }
-    Ok(())
+fn fill<K: Pod>(
+    name: &'static str,
+    set: &mut HashMap<MapData, K, u8>,
+    keys: &[K],
+) -> Result<(), KernelError> {
+    let fill = |key| set.insert(key, 0, 0).map_err(|source| KernelError::Map { name, source });
+    keys.iter().try_for_each(fill)
 }

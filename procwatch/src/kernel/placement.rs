@@ -2,13 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use aya::{
-    Ebpf,
-    maps::{HashMap, MapData, MapError},
-};
+use aya::maps::{HashMap, MapData, MapError};
 use procwatch_common::place::{Leave, PlaceCell, SettledKey};
 
-use super::{KernelError, object::typed, set::retain};
+use super::{KernelError, maps::Maps, set::retain};
 use crate::{config::Owner, event::ProcessKey};
 
 /// The maps of placement.
@@ -20,12 +17,12 @@ pub struct PlacementMaps {
 }
 
 impl PlacementMaps {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+    pub(super) fn take(maps: &mut Maps) -> Result<Self, KernelError> {
         Ok(Self {
-            uids: typed(ebpf, "PLACE_UIDS")?,
-            gids: typed(ebpf, "PLACE_GIDS")?,
-            left_cgroups: typed(ebpf, "LEFT_CGROUPS")?,
-            settled: typed(ebpf, "SETTLED")?,
+            uids: maps.take("PLACE_UIDS")?,
+            gids: maps.take("PLACE_GIDS")?,
+            left_cgroups: maps.take("LEFT_CGROUPS")?,
+            settled: maps.take("SETTLED")?,
         })
     }
 

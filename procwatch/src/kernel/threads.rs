@@ -2,22 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use aya::{
-    Ebpf,
-    maps::{Array, HashMap, MapData, MapError},
-};
+use aya::maps::{Array, HashMap, MapData, MapError};
 use bytemuck::Zeroable as _;
 use procwatch_common::{
-    growth::Growth,
+    growth::{BURST, Growth, LEAK, WAYS},
     policy::{MAX_THREAD_RULES, PROTECTED, ProcessCell, ThreadCell},
 };
 
 use super::{
     KernelError,
     carry::{self, Told},
-    object::typed,
+    maps::Maps,
 };
-use crate::event::{BootTime, ProcessKey};
+use crate::event::{BootTime, ProcessKey, Way};
 
 const BPF_NOEXIST: u64 = 1;
 const BPF_EXIST: u64 = 2;
@@ -33,12 +30,12 @@ pub struct ThreadMaps {
 }
 
 impl ThreadMaps {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+    pub(super) fn take(maps: &mut Maps) -> Result<Self, KernelError> {
         Ok(Self {
-            rules: typed(ebpf, "THREAD_RULES")?,
-            cells: typed(ebpf, "THREAD_CELLS")?,
-            crossed: typed(ebpf, "CROSSED")?,
-            growth: typed(ebpf, "GROWTH")?,
+            rules: maps.take("THREAD_RULES")?,
+            cells: maps.take("THREAD_CELLS")?,
+            crossed: maps.take("CROSSED")?,
+            growth: maps.take("GROWTH")?,
         })
     }
 
@@ -139,6 +136,13 @@ impl ThreadMaps {
         self.cells.get(&process.pid, 0).ok().filter(|cell| cell.start_ns == process.start.0)
     }
 
+    /// The burst and the leak of a process, if they were told and are not over.
+    pub fn lasting(&self, process: ProcessKey) -> Vec<Way> {
+        let told = self.growth.get(&key(process, 0), 0).map(|growth| growth.told).unwrap_or_default();
+        let ways = [(BURST, Way::Burst), (LEAK, Way::Leak)].into_iter();
+        ways.filter(|(number, _)| told[*number as usize] != 0).map(|(_, way)| way).collect()
+    }
+
     /// How many processes each rule of other than the number 0 has now, by number.
     pub fn processes_by_rule(&self) -> BTreeMap<u32, u32> {
         let mut counts = BTreeMap::new();
@@ -152,6 +156,12 @@ impl ThreadMaps {
     /// Threads that a process has created since it was first seen above the floor; `None` for one that never was.
     pub fn creations_of(&self, process: ProcessKey) -> Option<u64> {
         self.growth.get(&key(process, 0), 0).ok().map(|growth| growth.creations)
+    }
+
+    /// Which alerts of a process last, by the number of their bound (`procwatch_common::growth`).
+    pub fn lasting_alerts(&self, process: ProcessKey) -> [bool; WAYS] {
+        let growth = self.growth.get(&key(process, 0), 0);
+        growth.map_or([false; WAYS], |growth| std::array::from_fn(|way| growth.told[way] != 0))
     }
 
     /// Claims the alerts for the `levels` lowest levels, which a process is above already. False when the kernel side

@@ -22,6 +22,11 @@ const VERSION: u32 = 1;
 /// More than any layout needs, bytes.
 const MAX_FILE: u64 = 1 << 22;
 
+/// Whether something is kept.
+pub fn is_there() -> bool {
+    Path::new(STATE_FOLDER).join(STATE_FILE).exists()
+}
+
 /// All that was changed, and what was there before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {

@@ -70,6 +70,25 @@ impl<W: Write> Human<W> {
         Self { out, line: Line::new(columns, colour), time: TimeColumn::new(zone), users }
     }
 
+    /// The line of a record without its time and the line feed: for those who keep the time themselves.
+    pub(crate) fn message(&mut self, record: &Record) -> &[u8] {
+        self.line.clear();
+        self.add(&record.body);
+        self.line.end();
+        self.line.as_bytes().trim_ascii_end()
+    }
+
+    fn add(&mut self, body: &Body) {
+        self.line.add(format_args!("{:KIND_WIDTH$} ", body.kind().name()));
+        if let Some(process) = body.process() {
+            add_process(process, &mut self.line);
+        }
+        detail::add(body, &mut self.users, &mut self.line);
+        if let Some(lineage) = body.process().and_then(|process| process.lineage.as_deref()) {
+            detail::add_lineage(lineage, &mut self.line);
+        }
+    }
+
     fn send(&mut self) -> io::Result<()> {
         self.line.end();
         self.out.write_all(self.line.as_bytes())
@@ -89,14 +108,8 @@ impl<W: Write> Sink for Human<W> {
     fn write(&mut self, record: &Record) -> io::Result<()> {
         self.line.clear();
         self.time.add(record.time, &mut self.line);
-        self.line.add(format_args!(" {:KIND_WIDTH$} ", kind(&record.body)));
-        if let Some(process) = process(&record.body) {
-            add_process(process, &mut self.line);
-        }
-        detail::add(&record.body, &mut self.users, &mut self.line);
-        if let Some(lineage) = process(&record.body).and_then(|process| process.lineage.as_deref()) {
-            detail::add_lineage(lineage, &mut self.line);
-        }
+        self.line.push(" ");
+        self.add(&record.body);
         self.send()
     }
 
@@ -105,57 +118,18 @@ impl<W: Write> Sink for Human<W> {
     }
 }
 
+/// What is particular to a record, in one line without what it says of its process.
+pub(crate) fn detail_line(body: &Body, columns: usize) -> String {
+    let mut line = Line::new(columns, false);
+    detail::add(body, &mut UserNames::with_look_up(|_| None), &mut line);
+    String::from_utf8_lossy(line.as_bytes()).into_owned()
+}
+
 /// What is particular to an action, in one line: for those who tell of nothing else.
 pub(crate) fn action_line(act: &Act, columns: usize) -> String {
     let mut line = Line::new(columns, false);
     action::add_act(act, &mut line);
     String::from_utf8_lossy(line.as_bytes()).into_owned()
-}
-
-/// The name of a record's kind, the same as in JSON.
-const fn kind(body: &Body) -> &'static str {
-    match body {
-        Body::Fork(_) => "fork",
-        Body::Thread(_) => "thread",
-        Body::Exec(_) => "exec",
-        Body::Exit(_) => "exit",
-        Body::ThreadExit(_) => "thread-exit",
-        Body::Uid(_) => "uid",
-        Body::Cgroup(_) => "cgroup",
-        Body::Alert(_) => "alert",
-        Body::Cleared(_) => "cleared",
-        Body::Refused(_) => "refused",
-        Body::Decision(_) => "decision",
-        Body::Outcome(_) => "outcome",
-        Body::Hold(_) => "hold",
-        Body::Placement(_) => "placement",
-        Body::Action(_) => "action",
-        Body::Diagnosis(_) => "diagnosis",
-        Body::Loss(_) => "loss",
-        Body::Health(_) => "health",
-        Body::Summary(_) => "summary",
-    }
-}
-
-/// Whom a record is about; `None` when it is about procwatch itself.
-const fn process(body: &Body) -> Option<&Process> {
-    Some(match body {
-        Body::Fork(fork) => &fork.process,
-        Body::Thread(thread) => &thread.process,
-        Body::Exec(exec) => &exec.process,
-        Body::Exit(exit) | Body::ThreadExit(exit) => &exit.process,
-        Body::Uid(uid) => &uid.process,
-        Body::Cgroup(cgroup) => &cgroup.process,
-        Body::Alert(alert) => &alert.process,
-        Body::Cleared(cleared) => &cleared.process,
-        Body::Refused(refused) => &refused.process,
-        Body::Decision(decision) => &decision.process,
-        Body::Outcome(outcome) => &outcome.process,
-        Body::Hold(hold) => &hold.process,
-        Body::Action(act) => &act.process,
-        Body::Diagnosis(diagnosed) => &diagnosed.process,
-        Body::Placement(_) | Body::Loss(_) | Body::Health(_) | Body::Summary(_) => return None,
-    })
 }
 
 fn add_process(process: &Process, line: &mut Line) {

@@ -35,14 +35,28 @@ pub trait Listener {
     /// What it is called in `status` and metrics: `log`, `history`, …
     fn name(&self) -> &'static str;
 
+    /// Kinds of the kernel's stream that it wants to be told, as bits of [`procwatch_common::wire::Kind::bit`]; what
+    /// the agent tells by itself it is told anyhow.
+    fn stream_kinds(&self) -> u32 {
+        0
+    }
+
     /// Takes note of a record.
     fn on(&mut self, told: &Arc<Told>);
 
     /// How it fares.
     fn status(&self) -> OutputStatus;
 
+    /// [`Self::finish`] will be called soon, after others were told the same: what takes time may begin.
+    fn end_soon(&mut self) {}
+
     /// The agent ends, or goes on without it: what waits is written, within about half a second.
     fn finish(self: Box<Self>);
+
+    /// The agent goes on without it. One who has somebody to finish for him has the agent wait for nothing.
+    fn leave(self: Box<Self>) {
+        self.finish();
+    }
 }
 
 /// Where a listener complains: each complaint becomes a health record. Not from [`Listener::on`] for each record, or

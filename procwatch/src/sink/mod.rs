@@ -1,9 +1,13 @@
 //! Where records go: lines for people, lines for programs.
 
 pub mod duration;
+pub mod headline;
 pub mod human;
+pub mod journal;
 pub mod json;
 pub mod listener;
+pub(crate) mod queue;
+pub(crate) mod trouble;
 
 use std::io::{self, IsTerminal};
 
@@ -30,6 +34,23 @@ pub trait Sink {
     fn flush(&mut self) -> io::Result<()>;
 }
 
+/// Writes nothing.
+struct Silence;
+
+impl Sink for Silence {
+    fn begin(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&mut self, _record: &Record) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// How records are written.
 #[derive(Clone, Debug)]
 pub enum Format {
@@ -37,6 +58,8 @@ pub enum Format {
     Human(human::Style),
     /// One JSON object a line.
     Json,
+    /// Nothing: all that listen are told by other ways.
+    Silent,
 }
 
 impl Format {
@@ -54,6 +77,7 @@ impl Format {
         match self {
             Self::Human(style) => Box::new(human::Human::new(out, style)),
             Self::Json => Box::new(json::Json::new(out)),
+            Self::Silent => Box::new(Silence),
         }
     }
 }

@@ -19,7 +19,8 @@ pub enum Request {
     Status,
     /// One [`Answer::Processes`].
     Processes,
-    /// From now on the records that fit, as lines of the stream's own schema, until the client leaves.
+    /// From now on the records that fit, as lines of the stream's own schema, until the client leaves. The first is a
+    /// `health` record of topic `armed`: what happens after it is told. A second request takes the place of the first.
     Events(EventsRequest),
 }
 
@@ -39,6 +40,8 @@ pub struct EventsRequest {
     pub children: bool,
     /// A cgroup, with all below it.
     pub cgroup: Option<String>,
+    /// With the ancestors of each process.
+    pub lineage: bool,
 }
 
 /// What the agent answers, but for records.

@@ -1,5 +1,8 @@
 //! What the agent is and does now: what `status`, `top` and the metrics are made of.
 
+pub mod screen;
+pub mod verdict;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,7 +54,7 @@ pub struct Status {
     pub resident_bytes: u64,
     /// CPU time that the agent has used, ns.
     pub cpu_ns: u64,
-    /// Processes that were alive when this was asked.
+    /// Processes that were alive when this was asked, kernel threads aside.
     pub processes: u32,
     /// Their threads.
     pub threads: u64,
@@ -198,7 +201,7 @@ pub struct OutputStatus {
     pub error: Option<String>,
 }
 
-/// A live process, as `top` shows it.
+/// A live process, as `top` shows it. Threads of the kernel are none.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessRow {
     /// Process id.

@@ -129,6 +129,21 @@ impl Manager {
         self.property(unit, UNIT, name)
     }
 
+    /// Whether a job is under way that stops a unit and starts it again.
+    ///
+    /// # Errors
+    /// [`BusError`].
+    pub fn is_restarting(&self, unit: &str) -> Result<bool, BusError> {
+        let order = Order { unit, verb: READ };
+        let job: OwnedValue = self.unit_property(unit, "Job")?;
+        let (number, path): (u32, OwnedObjectPath) = typed(job, order)?;
+        if number == 0 {
+            return Ok(false);
+        }
+        let kind: String = typed(self.get(unit, READ, path.as_str(), JOB_INTERFACE, "JobType")?, order)?;
+        Ok(kind == "restart")
+    }
+
     /// A property of a service, scope or slice as such: `ControlGroup`, `AllowedCPUs`, `MainPID` …
     ///
     /// # Errors
@@ -218,6 +233,8 @@ impl Manager {
     }
 }
 
+/// The interface of jobs.
+const JOB_INTERFACE: &str = "org.freedesktop.systemd1.Job";
 const READ: &str = "tell its properties";
 
 fn body<T>(answer: &Message, order: Order<'_>) -> Result<T, BusError>

@@ -12,3 +12,12 @@ mod names;
 pub use error::BusError;
 pub use manager::{Manager, Property};
 pub use zbus::zvariant::{OwnedValue, Value};
+
+/// Whether the service manager stops this process only to start its unit again. False when it cannot be asked.
+pub fn restarts_us() -> bool {
+    let asked = Manager::connect().and_then(|manager| {
+        let unit = manager.unit_by_pid(std::process::id())?;
+        unit.map_or(Ok(false), |unit| manager.is_restarting(&unit))
+    });
+    asked.unwrap_or(false)
+}

@@ -208,6 +208,7 @@ fn in_guests(workspace: &Workspace, agent: &Path, versions: &[String]) -> Result
         kernel_options: "",
         shown: false,
         timeout: Duration::from_mins(2),
+        boots: 1,
     };
     let mut seen = Table::new();
     for version in versions {

@@ -12,20 +12,31 @@ pub(crate) struct Guest {
     pub(crate) kernel_options: &'static str,
     /// How long all of its tests may take.
     pub(crate) timeout: Duration,
+    /// Whether it gets the agent as a package, and is started a second time with what is on its disk then.
+    pub(crate) packaged: bool,
 }
 
 /// The kinds of guests; each that a test asks for is booted once.
-pub(crate) const GUESTS: [Guest; 3] = [
-    Guest { name: "vm", cpus: None, kernel_options: "", timeout: Duration::from_mins(10) },
+pub(crate) const GUESTS: [Guest; 4] = [
+    Guest { name: "vm", cpus: None, kernel_options: "", timeout: Duration::from_mins(10), packaged: false },
     // The machine of procwatch's first user: the layout of CPUs matters.
-    Guest { name: "vm20", cpus: Some(20), kernel_options: "", timeout: Duration::from_mins(7) },
+    Guest {
+        name: "vm20",
+        cpus: Some(20),
+        kernel_options: "",
+        timeout: Duration::from_mins(7),
+        packaged: false,
+    },
     // Debian's list of security modules without bpf: nothing can be held, as on many other distributions.
     Guest {
         name: "vmnolsm",
         cpus: None,
         kernel_options: "lsm=lockdown,capability,yama,apparmor",
         timeout: Duration::from_mins(5),
+        packaged: false,
     },
+    // A machine on which procwatch is installed as people install it, and that is booted again.
+    Guest { name: "vmpkg", cpus: None, kernel_options: "", timeout: Duration::from_mins(8), packaged: true },
 ];
 
 /// The guest that the program of this name asks for, if it asks for one.

@@ -23,8 +23,10 @@ pub(crate) struct Job {
     pub(crate) kernel_options: &'static str,
     /// Whether what it writes is shown as it comes.
     pub(crate) shown: bool,
-    /// How long the command may take.
+    /// How long the command may take, each time.
     pub(crate) timeout: Duration,
+    /// How often the machine is started, with what is on its disk then; the command finds the number in `BOOT`.
+    pub(crate) boots: u32,
 }
 
 /// What is in a file of a job.
@@ -42,6 +44,7 @@ impl Job {
         let mut tar = tar::Builder::new(io::BufWriter::new(file));
         text(&mut tar, "run", &self.command)?;
         text(&mut tar, "seconds", &self.timeout.as_secs().to_string())?;
+        text(&mut tar, "boots", &self.boots.to_string())?;
         for (name, content) in &self.files {
             match content {
                 Content::Text(content) => text(&mut tar, name, content)?,
@@ -81,6 +84,7 @@ mod tests {
             kernel_options: "",
             shown: false,
             timeout: Duration::from_secs(7),
+            boots: 1,
         };
         job.pack(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len() % 512, 0);
@@ -90,6 +94,6 @@ mod tests {
             .unwrap()
             .map(|entry| entry.unwrap().path().unwrap().display().to_string())
             .collect();
-        assert_eq!(names, ["run", "seconds", "tests/one"]);
+        assert_eq!(names, ["run", "seconds", "boots", "tests/one"]);
     }
 }

@@ -21,7 +21,7 @@ mod tests;
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Result, bail};
@@ -36,7 +36,7 @@ pub(crate) use self::{
 };
 use crate::{
     build::{self, Profile},
-    caller,
+    caller, package,
     setup::{Refusal, say},
     test::{self, TestProgram},
     workspace::Workspace,
@@ -66,8 +66,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     build::programs(workspace)?;
     let agent = build::agent(workspace, Profile::Release)?;
     let programs = test::test_programs(workspace)?;
-    let luggage = Luggage { agent, programs: compiled_programs(workspace)? };
     let filter = (!options.filter.is_empty()).then(|| options.filter.join(" "));
+    let luggage = luggage(workspace, agent, &programs, filter.as_deref())?;
     let jobs = tests::jobs(&programs, &luggage, filter.as_deref(), options.cpus);
     if jobs.is_empty() {
         bail!("no test for virtual machines has that in its name");
@@ -99,6 +99,18 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// What guests get besides the tests.
+fn luggage(
+    workspace: &Workspace,
+    agent: PathBuf,
+    programs: &[TestProgram],
+    filter: Option<&str>,
+) -> Result<Luggage> {
+    let wanted = tests::want_package(programs, filter);
+    let package = wanted.then(|| package::make(workspace, &agent, 1)).transpose()?;
+    Ok(Luggage { agent, programs: compiled_programs(workspace)?, package })
+}
+
 /// Whether a program's tests want a machine of their own.
 pub(crate) fn is_for_guest(program: &TestProgram) -> bool {
     guests::of(&program.name).is_some()
@@ -113,7 +125,7 @@ pub(crate) fn run_default(
     agent: &Path,
     filter: Option<&str>,
 ) -> Result<Outcome> {
-    let luggage = Luggage { agent: agent.to_owned(), programs: compiled_programs(workspace)? };
+    let luggage = luggage(workspace, agent.to_owned(), programs, filter)?;
     let jobs = tests::jobs(programs, &luggage, filter, CPUS);
     if jobs.is_empty() {
         return Ok(Outcome::default());

@@ -37,6 +37,18 @@ pub(crate) struct Luggage {
     pub(crate) agent: PathBuf,
     /// The small programs that tests start.
     pub(crate) programs: Vec<Program>,
+    /// The agent as a package, for guests that want it.
+    pub(crate) package: Option<PathBuf>,
+}
+
+/// The part of a test's name that says that it is about two boots of its guest: it is an ignored one, and run before the
+/// first end of the machine or after that.
+const REBOOT: &str = "reboot";
+
+/// Whether one of the tests that match wants the agent as a package.
+pub(crate) fn want_package(programs: &[TestProgram], filter: Option<&str>) -> bool {
+    let is_packaged = |program: &&TestProgram| guests::of(&program.name).is_some_and(|guest| guest.packaged);
+    programs.iter().filter(is_packaged).any(|program| matches(program, filter))
 }
 
 /// The jobs of running those of `programs` that are for guests and have a test that matches: one for each kind of
@@ -57,6 +69,9 @@ fn job(guest: &Guest, programs: &[&TestProgram], luggage: &Luggage, filter: Opti
         ("procwatch".to_owned(), Content::Copy(luggage.agent.clone())),
         ("filter".to_owned(), Content::Text(filter.unwrap_or_default().to_owned())),
     ];
+    if let Some(package) = luggage.package.as_ref().filter(|_| guest.packaged) {
+        files.push(("procwatch.deb".to_owned(), Content::Copy(package.clone())));
+    }
     for (name, path) in &luggage.programs {
         // Where the tests would compile them to.
         files.push((format!("tests/programs/{name}"), Content::Copy(path.clone())));
@@ -72,6 +87,7 @@ fn job(guest: &Guest, programs: &[&TestProgram], luggage: &Luggage, filter: Opti
         kernel_options: guest.kernel_options,
         shown: true,
         timeout: guest.timeout,
+        boots: if guest.packaged && filter.is_none_or(|filter| filter.contains(REBOOT)) { 2 } else { 1 },
     }
 }
 
@@ -175,17 +191,33 @@ mod unit {
             program("vm_basics", "one: test"),
             program("vm20_layout", "two: test"),
             program("vm_none", "0 tests, 0 benchmarks"),
+            program("vmpkg_service", "four: test"),
             program("stream", "three: test"),
         ];
-        let luggage = Luggage { agent: "/p".into(), programs: vec![("burst".to_owned(), "/b".into())] };
+        let luggage = Luggage {
+            agent: "/p".into(),
+            programs: vec![("burst".to_owned(), "/b".into())],
+            package: Some("/d".into()),
+        };
         let jobs = jobs(&programs, &luggage, None, 2);
-        let told = |job: &Job| -> (&str, u32, Vec<String>) {
-            (job.name, job.cpus, job.files.iter().map(|(name, _)| name.clone()).collect())
+        let told = |job: &Job| -> (&str, u32, Vec<String>, u32) {
+            (job.name, job.cpus, job.files.iter().map(|(name, _)| name.clone()).collect(), job.boots)
         };
         let told: Vec<_> = jobs.iter().map(told).collect();
-        let files =
-            |test: &str| ["procwatch", "filter", "tests/programs/burst", test].map(str::to_owned).to_vec();
-        assert_eq!(told, [("vm", 2, files("tests/vm_basics")), ("vm20", 20, files("tests/vm20_layout"))]);
+        let files = |names: &[&str]| {
+            let all = ["procwatch", "filter"].iter().chain(names);
+            all.map(|name| (*name).to_owned()).collect::<Vec<_>>()
+        };
+        let burst = "tests/programs/burst";
+        assert_eq!(
+            told,
+            [
+                ("vm", 2, files(&[burst, "tests/vm_basics"]), 1),
+                ("vm20", 20, files(&[burst, "tests/vm20_layout"]), 1),
+                ("vmpkg", 2, files(&["procwatch.deb", burst, "tests/vmpkg_service"]), 2),
+            ]
+        );
+        assert!(want_package(&programs, None) && !want_package(&programs[..2], None));
     }
 
     #[test]

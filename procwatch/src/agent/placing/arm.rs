@@ -9,7 +9,7 @@ use procwatch_common::{
 
 use super::{Placer, Rule, account::Account, facts::Facts, sessions::Sessions, watch::Watch};
 use crate::{
-    agent::AgentError,
+    agent::{AgentError, rules::mark},
     cgroup::{
         Mount, ResolveError, ResolvedCgroup, SliceRef,
         resolve::{resolve, systemd_runs},
@@ -87,6 +87,12 @@ impl Placer {
             .enumerate()
             .map(|(index, rule)| (rule.written.owner, self.cell(index)))
             .collect();
+        let written: Vec<_> = self.rules.iter().map(|rule| &rule.written).collect();
+        let mark = mark(&(written, self.settings));
+        if kernel.control().place_policy != mark {
+            // Who was left alone under other rules is judged anew.
+            kernel.placement().forget_settled()?;
+        }
         kernel.placement().replace_rules(&cells)?;
         let elsewhere = ELSEWHERE.map(|(path, _)| {
             let found = SliceRef::parse(path).ok().and_then(|slice| resolve(mount, &slice).ok());
@@ -98,6 +104,7 @@ impl Placer {
             control.place_rules = self.rules.len() as u32;
             control.place_groups = groups;
             control.elsewhere = elsewhere;
+            control.place_policy = mark;
         })?)
     }
 

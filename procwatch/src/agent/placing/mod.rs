@@ -5,6 +5,7 @@ mod account;
 mod arm;
 mod change;
 mod facts;
+mod rows;
 mod sessions;
 mod sweep;
 mod watch;

@@ -10,11 +10,12 @@ use crate::{
         Mount, MountError, SliceRef,
         resolve::{resolve, systemd_runs},
     },
-    config::{self, Config, DEFAULT_FOLDER, PlaceRule},
+    config::{self, Config, DEFAULT_FOLDER, PlaceRule, outlet::OutletRule},
     layout::{
         facts::{CPU_FOLDER, Facts, Sources},
         judge,
     },
+    outlets::obstacles,
     record::Mode,
     text::escape,
 };
@@ -32,6 +33,8 @@ pub(super) struct ConfigReport {
     pub(super) threads: Vec<String>,
     /// Its placement rules.
     pub(super) rules: Vec<RuleReport>,
+    /// Its outlets.
+    pub(super) outlets: Vec<OutletReport>,
     /// What is wrong with the files, a line each.
     pub(super) problems: Vec<String>,
 }
@@ -55,6 +58,30 @@ pub(super) struct RuleReport {
     pub(super) problem: Option<String>,
     /// Sources that do not exist now: nothing can be taken from them.
     pub(super) notes: Vec<String>,
+}
+
+/// An outlet and whether it can work here.
+#[derive(Debug, Serialize)]
+pub(super) struct OutletReport {
+    /// The outlet in words.
+    pub(super) outlet: String,
+    /// File and line.
+    pub(super) location: String,
+    /// `webhook`, `mail`, `command` or `wall`.
+    pub(super) kind: &'static str,
+    /// What stands in its way: the agent runs all the same, and tries.
+    pub(super) notes: Vec<String>,
+}
+
+impl OutletReport {
+    fn new(rule: &OutletRule) -> Self {
+        Self {
+            outlet: rule.described.clone(),
+            location: rule.location.to_string(),
+            kind: rule.outlet.kind.name(),
+            notes: obstacles(&rule.outlet),
+        }
+    }
 }
 
 impl ConfigReport {
@@ -88,6 +115,7 @@ impl ConfigReport {
                 .map(|rule| rule.described.clone())
                 .collect(),
             rules: config.place.iter().map(|rule| RuleReport::new(rule, mount)).collect(),
+            outlets: config.outlets.iter().map(OutletReport::new).collect(),
             problems: Vec::new(),
         }
     }
@@ -100,7 +128,9 @@ impl ConfigReport {
     pub(super) fn verdict(&self) -> Verdict {
         if self.count_bad() > 0 {
             Verdict::Bad
-        } else if self.rules.iter().any(|rule| !rule.notes.is_empty()) {
+        } else if self.rules.iter().any(|rule| !rule.notes.is_empty())
+            || self.outlets.iter().any(|outlet| !outlet.notes.is_empty())
+        {
             Verdict::Loss
         } else {
             Verdict::Good
@@ -203,6 +233,19 @@ mod tests {
             "{problem}"
         );
         assert_eq!(report.verdict(), Verdict::Bad);
+    }
+
+    #[test]
+    fn an_outlet_that_cannot_work_here_is_a_loss() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.toml");
+        let outlet = "[[outlet]]\nname = 'page'\nkind = 'command'\ncommand = ['/no/such']\nrun-as = 'root'\n";
+        fs::write(&file, outlet).unwrap();
+        let report = ConfigReport::held_against(&config::load(Some(&file)).unwrap(), &Err(MountError::None));
+        assert_eq!(report.verdict(), Verdict::Loss);
+        let OutletReport { outlet, kind, notes, .. } = &report.outlets[0];
+        assert_eq!((outlet.as_str(), *kind), ("outlet[1] page", "command"));
+        assert_eq!(notes, &["/no/such: there is no such file; install it"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::{
     Report, Verdict,
-    config::{ConfigReport, RuleReport},
+    config::{ConfigReport, OutletReport, RuleReport},
 };
 use crate::feature::{Feature, Need, State};
 
@@ -40,6 +40,9 @@ fn config(out: &mut impl Write, config: &ConfigReport) -> io::Result<()> {
     for rule in &config.rules {
         write_rule(out, rule)?;
     }
+    for outlet in &config.outlets {
+        write_outlet(out, outlet)?;
+    }
     match (&config.mode, config.count_bad()) {
         (Some(mode), 0) => {
             let place = counted(config.rules.len(), "place rule");
@@ -54,6 +57,14 @@ fn write_rule(out: &mut impl Write, rule: &RuleReport) -> io::Result<()> {
     writeln!(out, "{}: {} belongs in {} ({})", rule.rule, rule.owner, rule.slice, rule.path)?;
     for problem in rule.problem.iter().chain(&rule.notes) {
         writeln!(out, "{}: {problem}", rule.location)?;
+    }
+    Ok(())
+}
+
+fn write_outlet(out: &mut impl Write, outlet: &OutletReport) -> io::Result<()> {
+    writeln!(out, "{}: {}", outlet.outlet, outlet.kind)?;
+    for note in &outlet.notes {
+        writeln!(out, "{}: {note}", outlet.location)?;
     }
     Ok(())
 }
@@ -76,9 +87,12 @@ fn conclusion(report: &Report) -> String {
     match (report.verdict, unknown.is_empty()) {
         (Verdict::Bad, _) => "procwatch can run here, but not with this configuration".to_owned(),
         (_, false) => format!("whether procwatch can run here is not known: {unknown}"),
-        (Verdict::Loss, _) => {
-            format!("procwatch runs here, with loss of function: {}", names(Feature::is_loss))
-        }
+        (Verdict::Loss, _) => match names(Feature::is_loss) {
+            lost if lost.is_empty() => {
+                "procwatch runs here, with less than the configuration wants".to_owned()
+            }
+            lost => format!("procwatch runs here, with loss of function: {lost}"),
+        },
         (Verdict::Good, _) => "procwatch runs here".to_owned(),
     }
 }

@@ -49,7 +49,7 @@ struct Total {
 
 pub(super) fn run(config: Option<&Path>, json: bool) -> Result<(), AgentError> {
     let config = config::load(config)?;
-    let mut kernel = Kernel::load(Setup { stream_bytes: RING_BYTES, hold: false, cap: false })?;
+    let mut kernel = Kernel::load(Setup { stream_bytes: RING_BYTES, hold: false, cap: false, pin: false })?;
     let picture = kernel.picture()?;
     drop(kernel);
     let clock = Clock::new().map_err(AgentError::io("the boot clock"))?;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    record::{Ancestor, Command, Decision, Exec, Exit, Mode, Uid},
+    record::{Ancestor, Body, Command, Decision, Exec, Exit, Mode, Uid},
     samples::{self, comm, command, record},
 };
 

@@ -126,6 +126,7 @@ impl Options {
             kernel_options: mover.kernel_options(),
             shown: false,
             timeout: BESIDES + PER_SESSION * self.sessions,
+            boots: 1,
         })
     }
 }

@@ -1,0 +1,61 @@
+//! Goes on with what another agent has left in the kernel.
+//!
+//! What it was told by the kernel and had not told on waits in the ring, and is told now. What it had told is not told again,
+//! but its steps begin anew: how far they were died with it.
+
+use super::{AgentError, guard::Guard};
+use crate::{
+    event::{Body, Event, Subject},
+    record::Mode,
+};
+
+impl Guard {
+    /// What was taken over, in words; `None` when nothing was.
+    pub fn heritage(&self) -> Option<&str> {
+        self.heritage.as_deref()
+    }
+
+    /// The rules of now take the place of those that the other agent had, if they are others.
+    ///
+    /// # Errors
+    /// When the kernel side or the output fails.
+    pub(super) fn take_over_rules(&mut self) -> Result<(), AgentError> {
+        let Some(told) = self.told.take() else { return Ok(()) };
+        self.choose_rules()?;
+        self.urgent.end_old();
+        let enforce = self.config.mode == Mode::Enforce;
+        self.rules.resume(&mut self.kernel, told, enforce)
+    }
+
+    /// Tells what waits, and has the steps of alerts done that last.
+    ///
+    /// # Errors
+    /// When the kernel side or the output fails.
+    pub(super) fn go_on(&mut self) -> Result<(), AgentError> {
+        // What does not fit into the output now follows in the loop.
+        self.take_in()?;
+        let picture = self.kernel.picture()?;
+        let subjects: Vec<Subject> = picture.into_iter().map(|process| process.subject).collect();
+        let Self { kernel, rules, measures, report, .. } = self;
+        for alert in
+            subjects.iter().flat_map(|subject| rules.lasting(subject, kernel, report)).collect::<Vec<_>>()
+        {
+            if !measures.knows(&alert) {
+                measures.on_alert(&alert, rules.book(), kernel, report)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A record that was written under other rules, as it is to be understood under those of now. The number of a rule in it
+    /// is that of another rule by now; a stray is found by the look around, if it still is one.
+    pub(super) fn of_old_rules(&mut self, mut event: Event) -> Option<Event> {
+        let rule = self.kernel.threads().rule_of(event.subject.key()).unwrap_or(0);
+        match &mut event.body {
+            Body::LevelCrossed(change) | Body::LevelCleared(change) => change.rule = rule,
+            Body::Stray(_) => return None,
+            _ => {}
+        }
+        Some(event)
+    }
+}
