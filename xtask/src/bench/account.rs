@@ -1,4 +1,4 @@
-//! The kernel's own account of each BPF program, by the file descriptors of the process that holds it.
+//! The kernel's own account of each BPF program, found by the file descriptors of the process that holds it or its link.
 
 use std::{
     collections::BTreeMap,
@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use aya::programs::loaded_programs;
 use serde::Serialize;
 
 /// Switch of the account, for the whole machine.
@@ -17,6 +18,8 @@ const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
 pub(crate) struct Program {
     /// The tracepoint that it is attached to; empty for none.
     pub(crate) hook: String,
+    /// Its name, which the kernel cuts at 15 bytes.
+    pub(crate) name: String,
     /// Time in it, ns, while the account was on.
     pub(crate) run_time_ns: u64,
     /// Times that it ran.
@@ -59,26 +62,30 @@ pub(crate) fn programs(proc: &Path) -> Result<BTreeMap<u64, Program>> {
     let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
     let mut programs = BTreeMap::new();
     texts.for_each(|text| note(&text, &mut programs));
+    // Of a program that is pinned its process has the link alone. One of somebody else's may go while all are listed.
+    for info in loaded_programs().filter_map(Result::ok) {
+        if let Some(program) = programs.get_mut(&u64::from(info.id())) {
+            info.name_as_str().unwrap_or_default().clone_into(&mut program.name);
+            program.run_time_ns = info.run_time().as_nanos() as u64;
+            program.run_cnt = info.run_count();
+            program.verified_insns = info.verified_instruction_count().unwrap_or_default().into();
+        }
+    }
     Ok(programs)
 }
 
-/// Notes what one descriptor tells: that of a program has its figures, that of a link names its hook.
+/// Notes what one descriptor tells: that of a program or of a link names the program, that of a link its hook as well.
 fn note(text: &str, programs: &mut BTreeMap<u64, Program>) {
     let fields: BTreeMap<&str, &str> = text
         .lines()
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name, value.trim()))
         .collect();
-    let number = |name| fields.get(name).and_then(|value| value.parse::<u64>().ok());
-    let Some(id) = number("prog_id") else { return };
+    let id = fields.get("prog_id").and_then(|value| value.parse::<u64>().ok());
+    let Some(id) = id else { return };
     let program = programs.entry(id).or_default();
     if let Some(hook) = fields.get("tp_name") {
         (*hook).clone_into(&mut program.hook);
-    }
-    if let Some(run_time_ns) = number("run_time_ns") {
-        program.run_time_ns = run_time_ns;
-        program.run_cnt = number("run_cnt").unwrap_or_default();
-        program.verified_insns = number("verified_insns").unwrap_or_default();
     }
 }
 
@@ -92,9 +99,8 @@ mod tests {
         note("pos:\t0\nflags:\t02000002\n", &mut programs);
         assert!(programs.is_empty());
         note("link_type:\traw_tracepoint\nprog_id:\t254\ntp_name:\ttask_newtask\n", &mut programs);
-        note("prog_id:\t254\nrun_time_ns:\t700\nrun_cnt:\t3\nverified_insns:\t3132\n", &mut programs);
-        let expected =
-            Program { hook: "task_newtask".to_owned(), run_time_ns: 700, run_cnt: 3, verified_insns: 3132 };
+        note("prog_id:\t254\nrun_time_ns:\t700\nrun_cnt:\t3\n", &mut programs);
+        let expected = Program { hook: "task_newtask".to_owned(), ..Program::default() };
         assert_eq!(programs.into_iter().collect::<Vec<_>>(), [(254, expected)]);
     }
 }

@@ -103,7 +103,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Section> {
     commands.extend(
         OPERATIONS.map(|(operation, count)| format!("{} time {} {count}", load::NAME, operation.name())),
     );
-    commands.push("sysctl kernel.bpf_stats_enabled=1; cat /proc/PID/fdinfo/*".to_owned());
+    commands.push("sysctl kernel.bpf_stats_enabled=1; bpftool prog show".to_owned());
     Ok(Section { title: "Cost to others", commands, figures })
 }
 

@@ -42,7 +42,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Section> {
     commands.extend(population::commands());
     commands.push(crowd::command());
     commands.extend(rules::commands());
-    commands.push("sysctl kernel.bpf_stats_enabled=1; cat /proc/PID/fdinfo/*".to_owned());
+    commands.push("sysctl kernel.bpf_stats_enabled=1; bpftool prog show".to_owned());
     Ok(Section { title: "Scale", commands, figures })
 }
 

@@ -15,7 +15,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use aya::programs::loaded_programs;
 
 use super::{
     Bench, account,
@@ -100,7 +99,7 @@ fn section(workspace: &Workspace, seen: &Table) -> Result<Section> {
     Ok(Section {
         title: "Verifier",
         commands: vec![
-            "procwatch run; grep verified_insns /proc/PID/fdinfo/*".to_owned(),
+            "procwatch run; bpftool prog show --json   # verified_insns".to_owned(),
             format!("cargo xtask bench verifier --renew   # writes {TABLE}"),
         ],
         figures: figures.collect(),
@@ -118,16 +117,10 @@ fn here(bench: &Bench) -> Result<Table> {
 /// The programs of an agent, by their names.
 fn loaded(agent: &Agent) -> Result<Instructions> {
     let programs = account::programs(&agent.proc())?;
-    let mut names = BTreeMap::new();
-    for info in loaded_programs() {
-        let info = info.context("cannot list the programs in the kernel")?;
-        names.insert(u64::from(info.id()), info.name_as_str().unwrap_or_default().to_owned());
-    }
     let named = programs.into_iter().map(|(id, program)| {
-        // The kernel cuts names at 15 bytes; a tracepoint's program is named after it, and that one is not cut.
-        let cut = names.remove(&id).filter(|name| !name.is_empty());
-        let name = if program.hook.is_empty() { cut } else { Some(program.hook) };
-        (name.unwrap_or_else(|| format!("program {id}")), program.verified_insns)
+        // A tracepoint's program is named after it, and that name is not cut.
+        let name = if program.hook.is_empty() { program.name } else { program.hook };
+        (if name.is_empty() { format!("program {id}") } else { name }, program.verified_insns)
     });
     Ok(named.collect())
 }
@@ -174,6 +167,9 @@ fn compare(kernel: &str, now: &Instructions, stored: Option<&Instructions>) -> V
 }
 
 fn one(kernel: &str, name: &str, count: u64, stored: Option<&Instructions>) -> Figure {
+    if count == 0 {
+        return Figure::missing(format!("{kernel} {name}"), "told by Linux 5.16 and later");
+    }
     let figure = Figure::one(format!("{kernel} {name}"), "instructions", count as f64);
     let Some(stored) = stored else {
         return figure.note("no table for this kernel");
