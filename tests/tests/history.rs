@@ -392,3 +392,31 @@ fn bad_input_is_told_with_what_would_be_right() {
     let kind = refusal(&["history", "--kind", "spoon"]);
     assert_eq!((kind.code, kind.stderr.contains("alert")), (Some(2), true), "{kind:?}");
 }
+
+#[test]
+fn clients_are_told_the_past_and_then_what_happens() {
+    needs!(Root, Bpf);
+    let store = Store::new();
+    let agent = store.agent();
+    let (mut before, mut after) = (Pool::pthreads(), Pool::pthreads());
+    before.threads(85);
+    agent.wait_for_event("alert", before.pid());
+    until("the alert in the history", || (!store.history(&["--kind", "alert"]).is_empty()).then_some(()));
+    let client = Agent::events(&["--kind", "alert", "--since", "1h", "--db", store.db().to_str().unwrap()]);
+    after.threads(90);
+    client.wait_for_event("alert", after.pid());
+    let told = client.finish().records;
+    let alerts: Vec<_> = told.iter().filter(|record| record["kind"] == "alert").collect();
+    let pids: Vec<_> = alerts.iter().map(|alert| number(&alert["pid"])).collect();
+    assert_eq!(
+        pids,
+        [u64::from(before.pid()), u64::from(after.pid())],
+        "the past, then the present, each once"
+    );
+    let own: Vec<_> = agent.finish().records.into_iter().filter(|record| record["kind"] == "alert").collect();
+    assert_eq!(alerts, own.iter().collect::<Vec<_>>(), "line by line what the agent told");
+
+    let refused = refusal(&["events", "--since", "1h", "--pid", "1", "--children"]);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("--since"), "{refused:?}");
+}

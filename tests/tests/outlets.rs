@@ -240,7 +240,8 @@ fn script(lines: &str) -> (TempDir, PathBuf, PathBuf) {
     let (program, out) = (folder.path().join("told"), folder.path().join("out"));
     fs::create_dir(&out).unwrap();
     mode(&out, 0o777);
-    fs::write(&program, format!("#!/bin/sh\n{}\n", lines.replace("OUT/", &format!("{}/", out.display())))).unwrap();
+    fs::write(&program, format!("#!/bin/sh\n{}\n", lines.replace("OUT/", &format!("{}/", out.display()))))
+        .unwrap();
     mode(&program, 0o755);
     (folder, program, out)
 }

@@ -1,5 +1,7 @@
 //! `procwatch events`: what the running agent tells, by its socket.
 
+mod past;
+
 use std::{
     collections::BTreeSet,
     io::Write as _,
@@ -11,7 +13,8 @@ use std::{
 use clap::{Args, builder::PossibleValuesParser};
 use tokio::time::{Instant, sleep_until};
 
-use super::watch::find_cgroup;
+use self::past::Past;
+use super::{history::Source, watch::find_cgroup};
 use crate::{
     agent::{
         AgentError,
@@ -22,6 +25,7 @@ use crate::{
     clock::Clock,
     duration,
     filter::{Filter, WhoArgs},
+    history::{read::Border, when},
     record::{Body, Health, HealthTopic, Record, Ring, Summary},
     sink::{Format, Sink},
     socket::{
@@ -44,6 +48,10 @@ pub struct EventsArgs {
     #[command(flatten)]
     who: WhoArgs,
 
+    /// First what the history has since then: 2h, 03:00, "2026-11-25 03:00", today, yesterday
+    #[arg(long, value_name = "WHEN", value_parser = when::parse, conflicts_with_all = ["children", "cgroup", "lineage"])]
+    since: Option<Border>,
+
     /// Write JSON lines (see `procwatch schema`)
     #[arg(long)]
     json: bool,
@@ -64,6 +72,10 @@ pub struct EventsArgs {
     #[arg(long = "for", value_name = "TIME", value_parser = duration::parse)]
     duration: Option<Duration>,
 
+    /// With --since: where the history is
+    #[command(flatten)]
+    source: Source,
+
     /// The agent's socket
     #[arg(long, value_name = "PATH", default_value = AGENT_SOCKET)]
     socket: PathBuf,
@@ -74,11 +86,13 @@ pub struct EventsArgs {
 /// # Errors
 /// When no agent can be asked, it goes, or the output fails.
 pub async fn run(args: &EventsArgs) -> Result<ExitCode, AgentError> {
-    let request = request(args)?;
+    let filter = filter(args)?;
+    let request = request(args, &filter)?;
+    let past = Past::of(args, &filter)?;
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
     let mut client = Client::connect(&args.socket).await?;
     client.listen(request).await?;
-    let mut screen = Screen::new(args)?;
+    let mut screen = Screen::new(args, past)?;
     let end = Instant::now() + args.duration.unwrap_or(FOREVER);
     let ended = screen.follow(&mut client, &mut shutdown, end).await?;
     if ended == Ended::Unread {
@@ -97,10 +111,13 @@ pub async fn run(args: &EventsArgs) -> Result<ExitCode, AgentError> {
     }
 }
 
-/// Users are looked up here, and the cgroup is: one that is not there is more likely to be a mistake.
-fn request(args: &EventsArgs) -> Result<EventsRequest, AgentError> {
-    let usage = |error: &dyn ToString| AgentError::Usage(error.to_string());
-    let filter = Filter::new(BTreeSet::new(), &args.who).map_err(|error| usage(&error))?;
+/// Users are looked up here.
+fn filter(args: &EventsArgs) -> Result<Filter, AgentError> {
+    Filter::new(BTreeSet::new(), &args.who).map_err(|error| AgentError::Usage(error.to_string()))
+}
+
+/// The cgroup is looked up here, too: one that is not there is more likely to be a mistake.
+fn request(args: &EventsArgs, filter: &Filter) -> Result<EventsRequest, AgentError> {
     let cgroup = match &args.who.cgroup {
         Some(path) => Some(find_cgroup(&Mount::find()?, path)?.path.to_string()),
         None => None,
@@ -143,10 +160,12 @@ struct Screen {
     limit: u64,
     /// The first line has come: the agent has taken the wish on.
     is_armed: bool,
+    /// What is told before that line.
+    past: Option<Past>,
 }
 
 impl Screen {
-    fn new(args: &EventsArgs) -> Result<Self, AgentError> {
+    fn new(args: &EventsArgs, past: Option<Past>) -> Result<Self, AgentError> {
         let output = Output::new();
         let lines = output.lines();
         let sink = (!args.json).then(|| Format::of(false, args.wide).sink(output.lines()));
@@ -160,6 +179,7 @@ impl Screen {
             lost: 0,
             limit: args.count.unwrap_or(u64::MAX),
             is_armed: false,
+            past,
         };
         if let Some(sink) = &mut screen.sink {
             sink.begin().map_err(AgentError::io("encoding a record"))?;
@@ -196,7 +216,17 @@ impl Screen {
                 heard = client.hear() => heard,
             };
             match heard {
-                Ok(Heard::Record(record, line)) => self.show(&record, &line)?,
+                Ok(Heard::Record(record, line)) => {
+                    if let Some(past) = self.past.take() {
+                        past.tell(record.boot_ns, |record, line| {
+                            self.show(record, line)?;
+                            Ok(self.limit > 0)
+                        })?;
+                    }
+                    if self.limit > 0 {
+                        self.show(&record, &line)?;
+                    }
+                }
                 // Nothing else was asked.
                 Ok(Heard::Answer(_)) => {}
                 Err(ClientError::Refused(why)) if self.is_armed => return Ok(Ended::LetGo(why)),
@@ -258,7 +288,7 @@ mod tests {
     fn of(line: &str) -> Result<EventsRequest, String> {
         let words = ["events"].into_iter().chain(line.split_whitespace());
         let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
-        request(&cli.args).map_err(|error| error.to_string())
+        filter(&cli.args).and_then(|filter| request(&cli.args, &filter)).map_err(|error| error.to_string())
     }
 
     #[test]
