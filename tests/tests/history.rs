@@ -397,7 +397,7 @@ fn bad_input_is_told_with_what_would_be_right() {
 fn clients_are_told_the_past_and_then_what_happens() {
     needs!(Root, Bpf);
     let store = Store::new();
-    let agent = store.agent();
+    let agent = run(&store.config("[[threads]]\nlevels = [80]\nburst = false\nleak = false\n"));
     let (mut before, mut after) = (Pool::pthreads(), Pool::pthreads());
     before.threads(85);
     agent.wait_for_event("alert", before.pid());
