@@ -116,7 +116,7 @@ fn an_alert_is_asked_for_by_its_fields() {
     let told = record(&alert);
     assert_eq!((&told["kind"], &told["threads"], &told["level"]), (&"alert".into(), &80.into(), &80.into()));
     let message = field(&alert, "MESSAGE");
-    assert!(message.starts_with("alert ") && message.contains("NOTICE 80 threads (level 80)"), "{message}");
+    assert!(message.starts_with("alert ") && message.contains("NOTICE 80 threads (level 80, threads[1])"), "{message}");
     assert_eq!(entries(&["PROCWATCH_KIND=alert", &pid]).len(), 1, "once");
     assert!(entries(&["PROCWATCH_KIND=alert", &pid, "PROCWATCH_USER=aimgr"]).is_empty());
     pool.end();
@@ -313,6 +313,7 @@ fn what_a_dead_agent_held_is_let_go_even_if_none_follows() {
     kill(nix_pid(main_pid()), Signal::SIGKILL).unwrap();
     until("the service has failed", || (show("ActiveState") == "failed").then_some(()));
     // It answers again.
+    assert_eq!(pool.answer(), 50);
     pool.threads(60);
     pool.end();
 }
