@@ -41,9 +41,9 @@ impl Guard {
             Err(error) => {
                 let why = error.to_string().replace('\n', "; ");
                 self.config_status.refused = Some(why.clone());
-                notify::ready(&format!("reload refused: {why}"));
-                self.report
-                    .health(HealthTopic::Refused, format!("reload: all stays as it was, because of {why}"))?;
+                let told = format!("reload refused: {why}; all stays as it was");
+                notify::ready(&told);
+                self.report.health(HealthTopic::Refused, told)?;
             }
         }
         Ok(())

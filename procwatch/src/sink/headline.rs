@@ -7,7 +7,7 @@ use std::{
 
 use super::listener::{Listener, Told};
 use crate::{
-    record::{ActResult, Body, Process, Severity},
+    record::{ActResult, Body, Health, HealthTopic, Process, Severity},
     service::notify,
     status::OutputStatus,
 };
@@ -30,6 +30,8 @@ struct State {
     actions: u64,
     moved: u64,
     lost: u64,
+    /// Why the last reload was refused, while that is so.
+    refused: Option<String>,
     /// It will be told.
     is_due: bool,
 }
@@ -78,6 +80,15 @@ impl State {
             Body::Action(act) if act.result == ActResult::Verified => self.actions += 1,
             Body::Outcome(outcome) if outcome.result.is_moved() => self.moved += 1,
             Body::Loss(loss) => self.lost += loss.lost,
+            // The reload itself tells these at once; here they only must not be covered.
+            Body::Health(Health { topic: HealthTopic::Refused, message }) => {
+                self.refused = Some(message.clone());
+                return false;
+            }
+            Body::Health(Health { topic: HealthTopic::Reloaded, .. }) => {
+                self.refused = None;
+                return false;
+            }
             _ => return false,
         }
         true
@@ -85,9 +96,10 @@ impl State {
 
     /// `3 alerts, last: warning python3(4242) 100 threads; 2 actions; 5 placed; 0 records lost`.
     fn line(&self) -> String {
-        let Self { alerts, last, actions, moved, lost, .. } = self;
+        let Self { alerts, last, actions, moved, lost, refused, .. } = self;
+        let refused = refused.as_ref().map(|why| format!("{why}; ")).unwrap_or_default();
         let last = if *alerts == 0 { String::new() } else { format!(", last: {last}") };
-        format!("{alerts} alerts{last}; {actions} actions; {moved} placed; {lost} records lost")
+        format!("{refused}{alerts} alerts{last}; {actions} actions; {moved} placed; {lost} records lost")
     }
 }
 
@@ -124,5 +136,17 @@ mod tests {
             assert_eq!(Arc::strong_count(&headline.shared), 2, "one task");
             assert_eq!(headline.status().taken, 5);
         });
+    }
+
+    #[test]
+    fn a_refused_reload_stays_in_sight_until_one_is_taken() {
+        let mut state = State::default();
+        let mut note = |topic, message: &str| {
+            state.note(&Body::Health(Health { topic, message: message.to_owned() }));
+            state.line()
+        };
+        let line = note(HealthTopic::Refused, "reload refused: a.toml:2: x");
+        assert_eq!(line, "reload refused: a.toml:2: x; 0 alerts; 0 actions; 0 placed; 0 records lost");
+        assert!(note(HealthTopic::Reloaded, "reloaded").starts_with("0 alerts"));
     }
 }
