@@ -86,6 +86,11 @@ fn a_status_is_true() {
     assert!(status["outputs"].as_array().unwrap().iter().any(|output| output["name"] == "socket"));
     let urgent = status["rings"].as_array().unwrap().iter().find(|ring| ring["ring"] == "urgent").unwrap();
     assert!(number(&urgent["sent"]) >= 2 && urgent["lost"] == 0, "{urgent}");
+    assert_eq!((number(&urgent["size_bytes"]), &urgent["waiting_bytes"]), (1 << 20, &json!(0)), "{urgent}");
+    assert_eq!(status["pinned"]["folder"], "/sys/fs/bpf/procwatch");
+    assert_eq!(status["pinned"]["adopted"], false);
+    let programs = status["programs"].as_array().unwrap();
+    assert!(programs.iter().any(|program| program["name"] == "task_newtask"), "{programs:?}");
     let rss = resident(agent.pid());
     assert!(number(&status["resident_bytes"]).abs_diff(rss) < rss / 2, "{rss} {status}");
     assert!(number(&status["cpu_ns"]) > 0);

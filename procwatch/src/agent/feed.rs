@@ -83,11 +83,6 @@ impl Feed {
         self.last_loss
     }
 
-    /// Size of the ring, bytes.
-    pub const fn ring_bytes(&self) -> u32 {
-        self.tap.ring_bytes()
-    }
-
     /// From now on outputs are told these kinds.
     ///
     /// # Errors
@@ -210,8 +205,8 @@ impl Feed {
             match event {
                 Ok(event) => {
                     self.audience.hear(&event, &mut report.converter);
-                    if self.for_outputs != 0 {
-                        report.tell_outputs(event)?;
+                    if self.for_outputs & event.body.kind().bit() != 0 {
+                        report.tell_stream_event(event)?;
                     }
                 }
                 Err(error) => report.health(HealthTopic::Degraded, error.to_string())?,
@@ -234,11 +229,12 @@ impl Feed {
             self.last_loss = Some(now);
             let hint = "a larger ring-kib in [socket], fewer kinds, or a faster reader".to_owned();
             let loss = Loss { ring: Ring::Stream, cpu: Some(cpu), lost, lost_total: self.tap.lost(), hint };
-            if let Some(line) = audience::line(&report.converter.at(now, Body::Loss(loss))) {
+            let record = report.converter.at(now, Body::Loss(loss));
+            if let Some(line) = audience::line(&record) {
                 self.audience.tell_of_loss(&line);
             }
             if self.for_outputs != 0 {
-                report.loss(Ring::Stream, Some(cpu), lost, self.tap.lost())?;
+                report.tell_stream(record)?;
             }
         }
         Ok(())

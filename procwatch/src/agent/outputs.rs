@@ -149,11 +149,11 @@ impl Outputs {
         Ok(())
     }
 
-    /// Tells an event of the stream to those who want such.
+    /// Tells a record of the stream to those who want such.
     ///
     /// # Errors
     /// When it cannot be encoded.
-    pub fn tell_event(&mut self, record: Record) -> Result<(), AgentError> {
+    pub fn tell_stream(&mut self, record: Record) -> Result<(), AgentError> {
         let told = Told::new(record).map_err(AgentError::io("encoding a record"))?;
         for (_, listener) in self.open.iter_mut().filter(|(_, listener)| listener.stream_kinds() != 0) {
             listener.on(&told);

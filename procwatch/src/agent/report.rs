@@ -162,11 +162,16 @@ impl Reporter {
     ///
     /// # Errors
     /// When it cannot be encoded.
-    pub fn tell_outputs(&mut self, event: Event) -> Result<(), AgentError> {
-        match (self.converter.record(event, Extra::default()), &mut self.outputs) {
-            (Some(record), Some(outputs)) => outputs.tell_event(record),
-            _ => Ok(()),
-        }
+    pub fn tell_stream_event(&mut self, event: Event) -> Result<(), AgentError> {
+        self.converter.record(event, Extra::default()).map_or(Ok(()), |record| self.tell_stream(record))
+    }
+
+    /// The same of what is told in between, such as a loss.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn tell_stream(&mut self, record: Record) -> Result<(), AgentError> {
+        self.outputs.as_mut().map_or(Ok(()), |outputs| outputs.tell_stream(record))
     }
 
     /// A process that crossed a bound. Its executable is looked up now, while it lives.
@@ -227,9 +232,7 @@ impl Reporter {
         lost_total: u64,
     ) -> Result<(), AgentError> {
         let hint = match ring {
-            Ring::Stream => {
-                "a larger ring (--ring-kib, ring-kib in [socket]), fewer kinds, or a faster reader"
-            }
+            Ring::Stream => "a larger --ring-kib, fewer --kind, or a faster reader",
             Ring::Urgent => "the state is repaired from the kernel's task iterator",
         };
         self.now_record(Body::Loss(Loss { ring, cpu, lost, lost_total, hint: hint.to_owned() }))

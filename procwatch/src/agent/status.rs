@@ -6,24 +6,21 @@ use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 use procwatch_common::{
     growth::{BURST, LEAK, WAYS},
-    stats::{RingCount, Stats},
+    stats::Stats,
 };
 
-use super::{AgentError, ask::Ask, feed::Feed, guard::Guard, placing::wants_hold};
+use super::{AgentError, ask::Ask, guard::Guard, placing::wants_hold};
 use crate::{
     config::Config,
     event::BootTime,
-    kernel::{Kernel, picture::Pictured},
-    record::{Ring, Severity},
+    kernel::{Kernel, KernelError, picture::Pictured},
+    record::Severity,
     rulebook::RuleBook,
     status::{
-        KernelCounts, OutputStatus, ProcessRow, RingStatus, Status, ThreadRuleStatus,
+        KernelCounts, OutputStatus, ProcessRow, Status, ThreadRuleStatus,
         verdict::{Findings, judge},
     },
 };
-
-/// Size of the urgent ring, bytes, as the kernel programs have it.
-const URGENT_RING_BYTES: u64 = 1 << 20;
 
 /// What a status tells that no other part of the loop knows.
 #[derive(Debug)]
@@ -69,12 +66,14 @@ impl Guard {
     /// The whole agent, now.
     fn status(&mut self) -> Result<Status, AgentError> {
         let picture = people(&mut self.kernel)?;
-        let stats = self.kernel.stats();
-        let kernel_error = stats.as_ref().err().map(ToString::to_string);
-        let stats = stats.unwrap_or_default();
+        let (stats, mut errors) = (self.kernel.stats(), Vec::new());
+        let stats = known(stats, &mut errors);
+        let rings = known(self.kernel.rings_status(&stats), &mut errors);
+        // Their pins may have been taken away by hand, and they run on.
+        let programs = self.kernel.programs_status().unwrap_or_default();
         self.standing.note_state_full(stats.state_full, self.report.now());
         let outputs = self.report.outputs().map(|outputs| outputs.status()).unwrap_or_default();
-        let (health, reasons) = judge(&self.findings(&stats, kernel_error, outputs.clone()));
+        let (health, reasons) = judge(&self.findings(&stats, errors.into_iter().next(), outputs.clone()));
         let (told, recent) = self
             .report
             .outputs()
@@ -92,10 +91,10 @@ impl Guard {
             thread_rules: thread_rules(self.rules.book(), &mut self.kernel),
             place_rules: self.placer.rows(),
             unavailable: self.unavailable(),
-            rings: rings(&stats, &self.feed),
-            programs: Vec::new(),
+            rings,
+            programs,
             kernel: counts(&stats),
-            pinned: None,
+            pinned: self.kernel.pinned(),
             resident_bytes: resident_bytes(),
             cpu_ns: cpu_ns(),
             processes: picture.len() as u32,
@@ -213,19 +212,12 @@ fn thread_rules(book: &RuleBook, kernel: &mut Kernel) -> Vec<ThreadRuleStatus> {
     rows.collect()
 }
 
-fn rings(stats: &Stats, feed: &Feed) -> Vec<RingStatus> {
-    let sizes = [
-        (Ring::Urgent, URGENT_RING_BYTES, stats.urgent),
-        (Ring::Stream, feed.ring_bytes().into(), stats.stream),
-    ];
-    let row = |(ring, size_bytes, count): (Ring, u64, RingCount)| RingStatus {
-        ring,
-        size_bytes,
-        waiting_bytes: 0,
-        sent: count.sent,
-        lost: count.lost,
-    };
-    sizes.map(row).into()
+/// What the kernel side says; where it says nothing the reason is noted.
+fn known<T: Default>(answer: Result<T, KernelError>, errors: &mut Vec<String>) -> T {
+    answer.unwrap_or_else(|error| {
+        errors.push(error.to_string());
+        T::default()
+    })
 }
 
 const fn counts(stats: &Stats) -> KernelCounts {

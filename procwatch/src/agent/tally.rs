@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     event::BootTime,
-    record::{Body, HealthTopic, Record},
+    record::{Body, HealthTopic, Loss, Record, Ring},
     status::Count,
 };
 
@@ -16,6 +16,7 @@ const RECENT: usize = 20;
 pub(super) struct Tally {
     told: BTreeMap<&'static str, u64>,
     recent: VecDeque<Record>,
+    /// Of urgent records.
     last_loss: Option<BootTime>,
 }
 
@@ -23,7 +24,7 @@ impl Tally {
     /// Takes note of a record.
     pub(super) fn note(&mut self, record: &Record) {
         *self.told.entry(record.body.kind().name()).or_default() += 1;
-        if let Body::Loss(_) = record.body {
+        if let Body::Loss(Loss { ring: Ring::Urgent, .. }) = record.body {
             self.last_loss = Some(BootTime(record.boot_ns));
         }
         if matters(&record.body) {
@@ -44,7 +45,7 @@ impl Tally {
         self.recent.iter().cloned().collect()
     }
 
-    /// When a loss was told last.
+    /// When a loss of urgent records was told last.
     pub(super) const fn last_loss(&self) -> Option<BootTime> {
         self.last_loss
     }
@@ -74,6 +75,9 @@ mod tests {
         let told = tally.told();
         assert_eq!(told.iter().map(|count| count.count).sum::<u64>(), samples::all().len() as u64);
         assert!(told.contains(&Count { of: "action".to_owned(), count: 3 }));
+        assert_eq!(tally.last_loss(), None, "that was one of the stream");
+        let loss = |ring| Loss { ring, cpu: None, lost: 1, lost_total: 1, hint: String::new() };
+        tally.note(&samples::record(Body::Loss(loss(Ring::Urgent))));
         assert_eq!(tally.last_loss(), Some(BootTime(7_123_456_789)));
         for number in 0..100 {
             let health = Health { topic: HealthTopic::Degraded, message: number.to_string() };

@@ -81,9 +81,4 @@ impl Tap {
     pub(super) const fn lost(&self) -> u64 {
         self.ring.lost()
     }
-
-    /// Size of the ring, bytes.
-    pub(super) const fn ring_bytes(&self) -> u32 {
-        self.ring_bytes
-    }
 }

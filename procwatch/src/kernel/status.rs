@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use aya::{maps::MapData, programs::ProgramInfo};
 use jiff::Timestamp;
+use procwatch_common::stats::{RingCount, Stats};
 
 use super::{
     Kernel, KernelError,
@@ -28,17 +29,16 @@ impl Kernel {
         })
     }
 
-    /// Both rings: what is in them, bytes, and what they got.
+    /// Both rings: what is in them, bytes, and what they got by these counters.
     ///
     /// # Errors
     /// When the kernel cannot be asked.
-    pub fn rings_status(&self) -> Result<Vec<RingStatus>, KernelError> {
-        let stats = self.stats()?;
+    pub fn rings_status(&self, stats: &Stats) -> Result<Vec<RingStatus>, KernelError> {
         let rings = [
             (Ring::Urgent, "URGENT", &self.urgent, stats.urgent),
             (Ring::Stream, "STREAM", &self.stream, stats.stream),
         ];
-        let status = |(ring, name, map, count): (_, _, &MapData, procwatch_common::stats::RingCount)| {
+        let status = |(ring, name, map, count): (_, _, &MapData, RingCount)| {
             let memory = RingMemory::new(map.fd(), ring_size(name, map)?);
             let memory = memory.map_err(|source| KernelError::Io { what: name, source })?;
             Ok(RingStatus {
