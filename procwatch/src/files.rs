@@ -124,11 +124,6 @@ fn group() -> Option<u32> {
     Group::from_name(GROUP).ok().flatten().map(|group| group.gid.as_raw())
 }
 
-/// A path for people.
-pub(crate) fn shown(path: &Path) -> String {
-    escape(path.as_os_str().as_encoded_bytes()).into_owned()
-}
-
 /// The path with something behind its last name.
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

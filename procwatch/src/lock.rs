@@ -16,7 +16,7 @@ use rustix::{
 };
 use thiserror::Error;
 
-use crate::text::escape;
+use crate::text::shown;
 
 /// Where the agent's lock is.
 pub const AGENT_LOCK: &str = "/run/procwatch/agent.lock";
@@ -178,10 +178,6 @@ fn pid_in(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(16).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
-}
-
-fn shown(path: &Path) -> String {
-    escape(path.as_os_str().as_encoded_bytes()).into_owned()
 }
 
 #[cfg(test)]

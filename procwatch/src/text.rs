@@ -1,6 +1,6 @@
 //! Text that other processes chose: names, arguments, paths. It is hostile until shown through here.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, path::Path, sync::Arc};
 
 use procwatch_common::wire::COMM_LEN;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -229,6 +229,11 @@ fn unescape_one<'t>(escaped: &'t str, out: &mut Vec<u8>) -> Option<&'t str> {
 fn hex(digits: &str) -> Option<u32> {
     let good = (1..=6).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     u32::from_str_radix(digits, 16).ok().filter(|_| good)
+}
+
+/// A path for people.
+pub fn shown(path: &Path) -> String {
+    escape(path.as_os_str().as_encoded_bytes()).into_owned()
 }
 
 /// Escapes, and cuts what is longer than `most` characters, with an ellipsis in its place.

@@ -5,7 +5,6 @@ use std::{path::Path, sync::Arc};
 use super::{AgentError, ask::Asker, tally::Tally};
 use crate::{
     config::{Config, HistoryConfig, LogConfig, SocketConfig, metrics::MetricsConfig, outlet::OutletConfig},
-    files,
     history::History,
     log::Log,
     metrics::Metrics,
@@ -19,6 +18,7 @@ use crate::{
     },
     socket::{audience::Audience, server::Server},
     status::OutputStatus,
+    text::shown,
 };
 
 /// An output that is wanted, with all that the configuration says of it: what is wanted as before stays open.
@@ -67,7 +67,7 @@ impl Wanted {
         audience: &Arc<Audience>,
     ) -> Result<Box<dyn Listener>, AgentError> {
         let failed = |path: &Path| {
-            let what = files::shown(path);
+            let what = shown(path);
             |source| AgentError::Output { what, source }
         };
         Ok(match self {

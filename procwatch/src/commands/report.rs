@@ -11,12 +11,12 @@ use jiff::tz::TimeZone;
 use super::history::Source;
 use crate::{
     agent::AgentError,
-    files,
     history::{
         read::Border,
         report::{Report, html, text},
         when,
     },
+    text::shown,
 };
 
 /// Arguments of `procwatch report`.
@@ -50,7 +50,7 @@ pub fn run(args: &ReportArgs) -> Result<(), AgentError> {
     let report = Report::gather(&args.source.path()?, args.since, args.until)?;
     let zone = TimeZone::system();
     if let Some(path) = &args.html {
-        let failed = |source| AgentError::Output { what: files::shown(path), source };
+        let failed = |source| AgentError::Output { what: shown(path), source };
         return html::write(&report, &zone, path).map_err(failed);
     }
     let mut out = BufWriter::new(io::stdout().lock());

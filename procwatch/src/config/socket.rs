@@ -5,10 +5,7 @@ use std::path::{Component, PathBuf};
 use toml::{Spanned, de::DeValue};
 
 use super::{Accounts, error::quote, read::Reader};
-use crate::socket::protocol::AGENT_SOCKET;
-
-/// The group whose members may ask, where it exists.
-const GROUP: &str = "procwatch";
+use crate::{files::GROUP, socket::protocol::AGENT_SOCKET};
 
 /// Longest path of a socket, bytes: the kernel's `sun_path` without its end.
 const MAX_PATH: usize = 107;

@@ -37,7 +37,7 @@ use self::{
 use crate::{
     agent::ask::Asker,
     config::HistoryConfig,
-    files, inspect,
+    inspect,
     record::Kinds,
     sink::{
         listener::{Complaints, Listener, Told},
@@ -45,6 +45,7 @@ use crate::{
         trouble::Trouble,
     },
     status::{OutputStatus, Status},
+    text::shown,
 };
 
 /// Records that are written in one transaction, bytes of their lines.
@@ -57,7 +58,7 @@ const NAME: &str = "history";
 #[derive(Debug, Error)]
 pub enum HistoryError {
     /// The database.
-    #[error("{}: {why}", files::shown(path))]
+    #[error("{}: {why}", shown(path))]
     Database {
         /// Its file.
         path: PathBuf,
@@ -83,7 +84,7 @@ impl History {
     /// When no thread can be made, or the kernel does not tell which boot this is.
     pub fn open(config: &HistoryConfig, asker: &Asker, complaints: &Complaints) -> io::Result<Self> {
         let kinds = Kinds::own().and(config.events);
-        let what = format!("history {}", files::shown(&config.path));
+        let what = format!("history {}", shown(&config.path));
         let writer = Writer::new(config.clone(), boot_id()?, inspect::threads);
         let complaints = complaints.clone();
         let ask = asking(asker.clone(), Handle::current());

@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     config::HistoryConfig,
-    files,
     record::{Body, HealthTopic, Record},
     sink::listener::Told,
+    text::shown,
 };
 
 /// The database while it is open.
@@ -135,7 +135,7 @@ impl Writer {
         // Closed before it is renamed.
         self.open = None;
         let to: PathBuf = db::set_aside(&self.config.path, what, now)?;
-        self.notes.push(format!("{why}; the file is {} now, and a new one was begun", files::shown(&to)));
+        self.notes.push(format!("{why}; the file is {} now, and a new one was begun", shown(&to)));
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::text::escape;
+use crate::text::shown;
 
 /// Why procwatch is not installed, or not removed.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +55,4 @@ impl InstallError {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
-}
-
-fn shown(path: &Path) -> String {
-    escape(path.as_os_str().as_encoded_bytes()).into_owned()
 }

@@ -9,10 +9,7 @@ use std::{
 use nix::unistd::Group;
 
 use super::{InstallError, files::Home};
-use crate::{cgroup::resolve::systemd_runs, text::escape};
-
-/// The group of those who may ask the agent.
-pub const GROUP: &str = "procwatch";
+use crate::{cgroup::resolve::systemd_runs, files::GROUP, text::escape};
 
 /// The service.
 pub const UNIT: &str = "procwatch.service";

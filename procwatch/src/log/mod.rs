@@ -22,6 +22,7 @@ use crate::{
         trouble::Trouble,
     },
     status::OutputStatus,
+    text::shown,
 };
 
 /// Lines that are written at once at most, bytes.
@@ -45,7 +46,7 @@ impl Log {
             Err(error) if !is_of_the_disk(&error) => return Err(error),
             _ => {}
         }
-        let what = format!("log {}", files::shown(&config.path));
+        let what = format!("log {}", shown(&config.path));
         let (kinds, complaints, config) = (config.kinds, complaints.clone(), config.clone());
         // A file is put aside between two batches.
         let most = BATCH_BYTES.min(usize::try_from(config.max_size / 2).unwrap_or(BATCH_BYTES));

@@ -6,14 +6,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::{
     config::metrics::Listen,
+    files::GROUP,
     socket::{file, server::SocketError},
 };
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 128;
-
-/// Who may ask at a socket in the file system, besides root.
-const GROUP: &str = "procwatch";
 
 /// Why nobody can ask.
 #[derive(Debug, thiserror::Error)]

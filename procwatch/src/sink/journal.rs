@@ -5,18 +5,15 @@
 
 use std::{
     io,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
-    },
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
     human::{Human, Style},
     listener::{Complaints, Listener, Told},
+    queue::{Feeder, Intake, QUEUE_BYTES},
+    trouble::Trouble,
 };
 use crate::{
     record::{ActResult, Body, Health, HealthTopic, HoldResult, Process, Result as Moved, Severity},
@@ -24,35 +21,17 @@ use crate::{
     status::OutputStatus,
 };
 
-/// Records that wait for the journal.
-const QUEUE: usize = 1024;
-
 /// How long the journal is waited for with one record.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// How long the end waits for what is still in the queue.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Records that are taken at once, bytes of their lines.
+const BATCH_BYTES: usize = 64 << 10;
 
-/// There is at most one complaint in this time.
-const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(30);
+const NAME: &str = "journal";
 
 /// The journal as one who is told every record.
 #[derive(Debug)]
-pub struct Journal {
-    queue: SyncSender<Arc<Told>>,
-    /// Says nothing; it is closed when the thread has ended.
-    ended: Receiver<()>,
-    state: Arc<State>,
-    dropped: u64,
-}
-
-/// What the thread tells.
-#[derive(Debug, Default)]
-struct State {
-    taken: AtomicU64,
-    failed: AtomicU64,
-    error: Mutex<Option<String>>,
-}
+pub struct Journal(Feeder);
 
 impl Journal {
     /// Opens it, whether the journal is there now or not.
@@ -64,81 +43,41 @@ impl Journal {
     }
 
     fn over(socket: Socket, complaints: Complaints) -> io::Result<Self> {
-        let (queue, records) = sync_channel(QUEUE);
-        let (end, ended) = sync_channel(0);
-        let state = Arc::<State>::default();
-        let writer = Writer { socket, complaints, state: Arc::clone(&state), complained: None };
-        thread::Builder::new().name("journal".to_owned()).spawn(move || {
-            writer.write(&records);
-            drop(end);
+        let feeder = Feeder::start(NAME, QUEUE_BYTES, move |intake| {
+            let trouble = Trouble::new("the journal".to_owned(), complaints, intake.counts());
+            write(intake, &socket, trouble);
         })?;
-        Ok(Self { queue, ended, state, dropped: 0 })
+        Ok(Self(feeder))
     }
 }
 
 impl Listener for Journal {
     fn name(&self) -> &'static str {
-        "journal"
+        NAME
     }
 
     fn on(&mut self, told: &Arc<Told>) {
-        if self.queue.try_send(Arc::clone(told)).is_err() {
-            self.dropped += 1;
-        }
+        self.0.offer(told);
     }
 
     fn status(&self) -> OutputStatus {
-        OutputStatus {
-            name: self.name().to_owned(),
-            taken: self.state.taken.load(Ordering::Relaxed),
-            dropped: self.dropped,
-            failed: self.state.failed.load(Ordering::Relaxed),
-            error: self.state.error().clone(),
-        }
+        self.0.status(NAME)
     }
 
     fn finish(self: Box<Self>) {
-        drop(self.queue);
-        if self.ended.recv_timeout(LAST_WORDS) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!("the journal is slow; the last records are missing there");
-        }
+        self.0.finish();
     }
 }
 
-impl State {
-    fn error(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the thread works with.
-struct Writer {
-    socket: Socket,
-    complaints: Complaints,
-    state: Arc<State>,
-    complained: Option<Instant>,
-}
-
-impl Writer {
-    fn write(mut self, records: &Receiver<Arc<Told>>) {
-        let mut lines = Human::new(io::sink(), Style::default());
-        while let Ok(told) = records.recv() {
-            match self.socket.send(&entry(&told, &mut lines)) {
-                Ok(()) => {
-                    self.state.taken.fetch_add(1, Ordering::Relaxed);
-                    *self.state.error() = None;
-                }
-                Err(error) => self.failed(&error),
+/// Writes until the end.
+fn write(mut intake: Intake, socket: &Socket, mut trouble: Trouble) {
+    let mut lines = Human::new(io::sink(), Style::default());
+    while let Some(batch) = intake.batch(BATCH_BYTES) {
+        for told in batch {
+            match socket.send(&entry(&told, &mut lines)) {
+                Ok(()) => trouble.went_well(Instant::now(), 1),
+                Err(error) => trouble.failed(Instant::now(), &error.to_string(), 1),
             }
-        }
-    }
-
-    fn failed(&mut self, error: &io::Error) {
-        self.state.failed.fetch_add(1, Ordering::Relaxed);
-        let is_new = self.state.error().replace(error.to_string()).is_none();
-        if is_new && self.complained.is_none_or(|at| at.elapsed() >= BETWEEN_COMPLAINTS) {
-            self.complained = Some(Instant::now());
-            self.complaints.make(format!("the journal takes no records: {error}"));
         }
     }
 }

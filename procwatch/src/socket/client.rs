@@ -16,7 +16,7 @@ use super::protocol::{Answer, EventsRequest, Request, VERSION};
 use crate::{
     record::Record,
     status::{ProcessRow, Status},
-    text::escape,
+    text::{escape, shown},
 };
 
 /// Why the agent cannot be asked.
@@ -72,10 +72,6 @@ pub enum ClientError {
         /// What is odd.
         what: String,
     },
-}
-
-fn shown(path: &Path) -> String {
-    escape(path.as_os_str().as_encoded_bytes()).into_owned()
 }
 
 /// What the agent said to one who listens to events.

@@ -19,7 +19,10 @@ use rustix::{
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixSocket};
 
-use crate::{lock::make_folder, text::escape};
+use crate::{
+    lock::make_folder,
+    text::{escape, shown},
+};
 
 /// Read and write, for owner and group.
 const MODE: u32 = 0o660;
@@ -72,10 +75,6 @@ pub enum SocketError {
         /// What the kernel said.
         source: io::Error,
     },
-}
-
-fn shown(path: &Path) -> String {
-    escape(path.as_os_str().as_encoded_bytes()).into_owned()
 }
 
 /// The socket's file. It is removed when this is dropped, unless another one has taken its place.

@@ -21,7 +21,7 @@ use std::{
 use nix::unistd::geteuid;
 use thiserror::Error;
 
-use crate::text::escape;
+use crate::text::shown;
 
 /// The name of our folder.
 const FOLDER: &str = "procwatch";
@@ -312,10 +312,6 @@ fn remove(state: &Path) -> Result<(), PinError> {
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> PinError {
     let path = path.to_owned();
     move |source| PinError::Io { path, source }
-}
-
-fn shown(path: &Path) -> String {
-    escape(path.as_os_str().as_encoded_bytes()).into_owned()
 }
 
 #[cfg(test)]
