@@ -14,6 +14,7 @@ mod agent;
 mod bpf;
 pub mod contained;
 mod fake_agent;
+mod family;
 pub mod guest;
 pub mod layout;
 mod leaks;
@@ -37,6 +38,7 @@ pub use self::{
     agent::{Agent, Ended, Refusal, binary, refusal},
     bpf::KernelObjects,
     fake_agent::FakeAgent,
+    family::Family,
     leaks::{Expected, Leak},
     need::{Need, has_bpf_lsm, skip_unless},
     pool::Pool,

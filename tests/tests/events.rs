@@ -10,8 +10,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use procwatch_tests::{
-    Agent, Pool, Sandbox, Started, Talk, binary, compiled, kinds, needs, number, of_kind, refusal, start,
-    text, until,
+    Agent, Family, Pool, Talk, binary, compiled, kinds, needs, number, of_kind, refusal, start, text, until,
 };
 use serde_json::Value;
 
@@ -49,37 +48,10 @@ fn by_process(records: Vec<Value>) -> BTreeMap<u64, Vec<Value>> {
     processes
 }
 
-/// What happens while a filter is tried.
-struct Scene {
-    sandbox: Sandbox,
-    chain: Started,
-}
-
-impl Scene {
-    fn new() -> Self {
-        Self { sandbox: Sandbox::new(&["here", "there"]), chain: start(compiled("chain"), &[] as &[&str]) }
-    }
-
-    fn play(&mut self) {
-        self.chain.say("go");
-        self.chain.hear_all();
-        self.chain.end();
-        let other = Command::new("setpriv")
-            .args(["--reuid=64124", "--clear-groups", "/bin/sh", "-c", "/bin/true; :"])
-            .status();
-        assert!(other.unwrap().success());
-        let inside = self.sandbox.command("here", &["/bin/sh", "-c", "/bin/true; :"]).status();
-        assert!(inside.unwrap().success());
-        let mut cat = Started::new(&mut Command::new("cat"));
-        self.sandbox.admit("there", cat.pid());
-        cat.end();
-    }
-}
-
-/// Plays the scene before `watch` and before a client of the agent with the same filter: both tell the same.
+/// Plays the family before `watch` and before a client of the agent with the same filter: both tell the same.
 fn same_as_watch(filter: &[&str]) {
-    let mut scene = Scene::new();
-    let (pid, here) = (scene.chain.pid().to_string(), scene.sandbox.path("here"));
+    let mut family = Family::new();
+    let (pid, here) = (family.pid().to_string(), family.here());
     let filled: Vec<&str> = filter
         .iter()
         .map(|&word| match word {
@@ -91,7 +63,7 @@ fn same_as_watch(filter: &[&str]) {
     let filter = [&["--kind", STREAM][..], &filled].concat();
     let client = Agent::events(&filter);
     let watch = Agent::watch(&filter);
-    scene.play();
+    family.live();
     let watched = watch.finish();
     let expected = number(&watched.summary()["events"]) as usize;
     assert!(expected > 0, "{filter:?} lets nothing through");

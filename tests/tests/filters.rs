@@ -5,40 +5,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-use procwatch_tests::{Agent, Ended, Sandbox, Started, binary, compiled, kinds, needs, number, start};
+use procwatch_tests::{Agent, Ended, Family, Started, binary, compiled, kinds, needs, number, start};
 use serde_json::Value;
 
-/// What happens while a filter is tried: a family that forks, execs, makes threads and ends; a process of another
-/// uid; one in a cgroup; a move.
-struct Scene {
-    sandbox: Sandbox,
-    chain: Started,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let sandbox = Sandbox::new(&["here", "there"]);
-        let chain = start(compiled("chain"), &[] as &[&str]);
-        Self { sandbox, chain }
-    }
-
-    /// Plays it, and returns what the filter let through, without health and summary.
-    fn play(mut self, args: &[&str]) -> Vec<Value> {
-        let agent = Agent::watch(args);
-        self.chain.say("go");
-        self.chain.hear_all();
-        self.chain.end();
-        let other = Command::new("setpriv")
-            .args(["--reuid=64124", "--clear-groups", "/bin/sh", "-c", "/bin/true; :"])
-            .status();
-        assert!(other.unwrap().success());
-        let inside = self.sandbox.command("here", &["/bin/sh", "-c", "/bin/true; :"]).status();
-        assert!(inside.unwrap().success());
-        let mut cat = Started::new(&mut Command::new("cat"));
-        self.sandbox.admit("there", cat.pid());
-        cat.end();
-        events(agent.finish())
-    }
+/// Plays it before `watch`, and returns what the filter let through, without health and summary.
+fn play(mut family: Family, args: &[&str]) -> Vec<Value> {
+    let agent = Agent::watch(args);
+    family.live();
+    events(agent.finish())
 }
 
 fn events(ended: Ended) -> Vec<Value> {
@@ -57,22 +31,22 @@ fn values<'a>(records: &'a [Value], field: &str) -> BTreeSet<&'a str> {
 fn by_kind() {
     needs!(Root, Bpf);
     for kind in ["fork", "exec", "exit", "thread", "thread-exit", "uid", "cgroup"] {
-        let records = Scene::new().play(&["--kind", kind]);
+        let records = play(Family::new(), &["--kind", kind]);
         assert_eq!(values(&records, "kind"), BTreeSet::from([kind]));
     }
-    let records = Scene::new().play(&["--kind", "fork,uid", "--kind", "cgroup"]);
+    let records = play(Family::new(), &["--kind", "fork,uid", "--kind", "cgroup"]);
     assert_eq!(values(&records, "kind"), BTreeSet::from(["cgroup", "fork", "uid"]));
 }
 
 #[test]
 fn by_uid_and_user() {
     needs!(Root, Bpf);
-    let records = Scene::new().play(&["--uid", "64124", "--kind", "fork,exec,exit"]);
+    let records = play(Family::new(), &["--uid", "64124", "--kind", "fork,exec,exit"]);
     assert!(records.iter().all(|it| it["uid"] == 64124 || it["euid"] == 64124), "{records:#?}");
     // The shell's exec, its child with fork, exec and exit, and the shell's end.
     let kinds: Vec<&str> = records.iter().map(|it| it["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["exec", "fork", "exec", "exit", "exit"]);
-    let records = Scene::new().play(&["--user", "root", "--kind", "exec"]);
+    let records = play(Family::new(), &["--user", "root", "--kind", "exec"]);
     assert!(!records.is_empty() && records.iter().all(|it| it["uid"] == 0), "{records:#?}");
     assert!(values(&records, "file").contains("/bin/true"), "the one in the cgroup");
 }
@@ -80,27 +54,27 @@ fn by_uid_and_user() {
 #[test]
 fn by_name() {
     needs!(Root, Bpf);
-    let records = Scene::new().play(&["--comm", "chain", "--kind", "fork,exec,exit,thread,thread-exit"]);
+    let records = play(Family::new(), &["--comm", "chain", "--kind", "fork,exec,exit,thread,thread-exit"]);
     assert_eq!(values(&records, "comm"), BTreeSet::from(["chain"]));
     let kinds = kinds(&records);
     let expected = [("exec", 2), ("exit", 7), ("fork", 6), ("thread", 2), ("thread-exit", 2)];
     assert_eq!(kinds, expected.into());
-    let records = Scene::new().play(&["--comm", "no-such-name"]);
+    let records = play(Family::new(), &["--comm", "no-such-name"]);
     assert_eq!(records, [] as [Value; 0]);
 }
 
 #[test]
 fn by_process_with_and_without_its_children() {
     needs!(Root, Bpf);
-    let scene = Scene::new();
-    let pid = scene.chain.pid().to_string();
-    let records = scene.play(&["--pid", &pid]);
+    let family = Family::new();
+    let pid = family.pid().to_string();
+    let records = play(family, &["--pid", &pid]);
     // What it is, and what it causes: five children are its own, and one is its child's.
     let told = kinds(&records);
     assert_eq!(told, [("exit", 1), ("fork", 5)].into(), "{records:#?}");
-    let scene = Scene::new();
-    let pid = scene.chain.pid().to_string();
-    let records = scene.play(&["--pid", &pid, "--children"]);
+    let family = Family::new();
+    let pid = family.pid().to_string();
+    let records = play(family, &["--pid", &pid, "--children"]);
     let expected = [("exec", 2), ("exit", 7), ("fork", 6), ("thread", 2), ("thread-exit", 2)];
     assert_eq!(kinds(&records), expected.into());
 }
@@ -120,9 +94,9 @@ fn children_that_are_there_already_count() {
 #[test]
 fn by_cgroup() {
     needs!(Root, Bpf);
-    let scene = Scene::new();
-    let here = scene.sandbox.path("here");
-    let records = scene.play(&["--cgroup", &here]);
+    let family = Family::new();
+    let here = family.here();
+    let records = play(family, &["--cgroup", &here]);
     assert_eq!(values(&records, "cgroup"), BTreeSet::from([&here[..]]), "{records:#?}");
     // It enters, becomes the second shell, which makes a child.
     let expected = [("cgroup", 1), ("exec", 2), ("exit", 2), ("fork", 1)];
@@ -132,7 +106,7 @@ fn by_cgroup() {
 #[test]
 fn filters_that_are_combined_must_all_agree() {
     needs!(Root, Bpf);
-    let records = Scene::new().play(&["--kind", "exec", "--comm", "true,chain", "--uid", "64124"]);
+    let records = play(Family::new(), &["--kind", "exec", "--comm", "true,chain", "--uid", "64124"]);
     assert_eq!(records.len(), 1, "{records:#?}");
     assert_eq!((&records[0]["file"], &records[0]["uid"]), (&"/bin/true".into(), &64124.into()));
 }
