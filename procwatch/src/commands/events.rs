@@ -14,7 +14,7 @@ use clap::{Args, builder::PossibleValuesParser};
 use tokio::time::{Instant, sleep_until};
 
 use self::past::Past;
-use super::{history::Source, watch::find_cgroup};
+use super::{history::Source, show::ShowArgs, watch::find_cgroup};
 use crate::{
     agent::{
         AgentError,
@@ -23,7 +23,6 @@ use crate::{
     },
     cgroup::Mount,
     clock::Clock,
-    duration,
     filter::{Filter, WhoArgs},
     history::{read::Border, when},
     record::{Body, Health, HealthTopic, Record, Ring, Summary},
@@ -52,25 +51,8 @@ pub struct EventsArgs {
     #[arg(long, value_name = "WHEN", value_parser = when::parse, conflicts_with_all = ["children", "cgroup", "lineage"])]
     since: Option<Border>,
 
-    /// Write JSON lines (see `procwatch schema`)
-    #[arg(long)]
-    json: bool,
-
-    /// Show the ancestors of each process
-    #[arg(long)]
-    lineage: bool,
-
-    /// Do not cut long command lines and paths
-    #[arg(long)]
-    wide: bool,
-
-    /// End after N records, health and losses not counted
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    count: Option<u64>,
-
-    /// End after this time, such as 500ms, 10s, 5m, 1h
-    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse)]
-    duration: Option<Duration>,
+    #[command(flatten)]
+    show: ShowArgs,
 
     /// With --since: where the history is
     #[command(flatten)]
@@ -93,7 +75,7 @@ pub async fn run(args: &EventsArgs) -> Result<ExitCode, AgentError> {
     let mut client = Client::connect(&args.socket).await?;
     client.listen(request).await?;
     let mut screen = Screen::new(args, past)?;
-    let end = Instant::now() + args.duration.unwrap_or(FOREVER);
+    let end = Instant::now() + args.show.duration.unwrap_or(FOREVER);
     let ended = screen.follow(&mut client, &mut shutdown, end).await?;
     if ended == Ended::Unread {
         return Ok(ExitCode::SUCCESS);
@@ -129,7 +111,7 @@ fn request(args: &EventsArgs, filter: &Filter) -> Result<EventsRequest, AgentErr
         pids: filter.pids().collect(),
         children: args.who.children,
         cgroup,
-        lineage: args.lineage,
+        lineage: args.show.lineage,
     })
 }
 
@@ -168,7 +150,7 @@ impl Screen {
     fn new(args: &EventsArgs, past: Option<Past>) -> Result<Self, AgentError> {
         let output = Output::new();
         let lines = output.lines();
-        let sink = (!args.json).then(|| Format::of(false, args.wide).sink(output.lines()));
+        let sink = (!args.show.json).then(|| Format::of(false, args.show.wide).sink(output.lines()));
         let mut screen = Self {
             output,
             lines,
@@ -177,7 +159,7 @@ impl Screen {
             begun: Moment::now(),
             events: 0,
             lost: 0,
-            limit: args.count.unwrap_or(u64::MAX),
+            limit: args.show.count.unwrap_or(u64::MAX),
             is_armed: false,
             past,
         };

@@ -17,6 +17,7 @@ pub mod replay;
 pub mod report;
 pub mod run;
 pub mod schema;
+pub mod show;
 pub mod stage;
 pub mod status;
 pub mod stop;

@@ -1,14 +1,12 @@
 //! `procwatch watch`: the stream.
 
-use std::time::Duration;
-
 use clap::Args;
 use tokio::time::Instant;
 
+use super::show::ShowArgs;
 use crate::{
     agent::{AgentError, report::Reporter, require_root, shutdown::Shutdown, stream::Stream},
     cgroup::{Mount, ResolvedCgroup, SliceRef, resolve},
-    duration,
     filter::{Filter, FilterArgs},
     kernel::{Kernel, Setup},
     sink::Format,
@@ -20,25 +18,8 @@ pub struct WatchArgs {
     #[command(flatten)]
     filter: FilterArgs,
 
-    /// Write JSON lines (see `procwatch schema`)
-    #[arg(long)]
-    json: bool,
-
-    /// Show the ancestors of each process
-    #[arg(long)]
-    lineage: bool,
-
-    /// Do not cut long command lines and paths
-    #[arg(long)]
-    wide: bool,
-
-    /// End after N events
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    count: Option<u64>,
-
-    /// End after this time, such as 500ms, 10s, 5m, 1h
-    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse)]
-    duration: Option<Duration>,
+    #[command(flatten)]
+    show: ShowArgs,
 
     /// Size of the ring between kernel and agent in KiB, a power of two: larger loses less under load
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = ring_size)]
@@ -55,13 +36,14 @@ pub async fn run(args: &WatchArgs) -> Result<(), AgentError> {
     let mount = Mount::find()?;
     let cgroup = args.filter.who.cgroup.as_deref().map(|path| find_cgroup(&mount, path)).transpose()?;
     let mut shutdown = Shutdown::new().map_err(AgentError::io("signal handlers"))?;
-    let report = Reporter::new(Format::of(args.json, args.wide), &mount)?;
+    let report = Reporter::new(Format::of(args.show.json, args.show.wide), &mount)?;
     let ring_bytes = args.ring_kib << 10;
     let kernel = Kernel::load(Setup { stream_bytes: ring_bytes, hold: false, cap: false, pin: false })?;
 
-    let mut stream = Stream::new(kernel, ring_bytes, &mount, filter, report, args.lineage, args.count)?;
+    let mut stream =
+        Stream::new(kernel, ring_bytes, &mount, filter, report, args.show.lineage, args.show.count)?;
     stream.open(cgroup.as_ref())?;
-    let end = args.duration.map(|duration| Instant::now() + duration);
+    let end = args.show.duration.map(|duration| Instant::now() + duration);
     stream.follow(&mut shutdown, end).await?;
     stream.close().await
 }
