@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use procwatch_common::wire::Kind;
+use procwatch_common::wire;
 
 use super::protocol::EventsRequest;
 use crate::{
@@ -10,42 +10,22 @@ use crate::{
     convert::CgroupPaths,
     event::{BootTime, Event},
     filter::{EventKind, Filter, FilterError, WhoArgs},
-    record::{Body, Bound, Record},
+    record::{Body, Bound, Kind, Kinds, Record},
     text::escape,
 };
 
-/// Kinds of records that the agent tells by itself, as clients name them. An alert is told with its end.
-const OWN_KINDS: [&str; 11] = [
-    "alert",
-    "refused",
-    "decision",
-    "outcome",
-    "hold",
-    "placement",
-    "action",
-    "diagnosis",
-    "loss",
-    "health",
-    "summary",
-];
-
-/// Kinds of the stream, as `watch` names them: the kernel sends them only while somebody wants them.
-const STREAM_KINDS: [(&str, EventKind); 7] = [
-    ("fork", EventKind::Fork),
-    ("exec", EventKind::Exec),
-    ("exit", EventKind::Exit),
-    ("thread", EventKind::Thread),
-    ("thread-exit", EventKind::ThreadExit),
-    ("uid", EventKind::Uid),
-    ("cgroup", EventKind::Cgroup),
-];
-
 /// Kinds by which ancestors are known.
-const LINEAGE_KINDS: u32 = Kind::Fork.bit() | Kind::Exec.bit() | Kind::Exit.bit() | Kind::Uid.bit();
+const LINEAGE_KINDS: u32 =
+    wire::Kind::Fork.bit() | wire::Kind::Exec.bit() | wire::Kind::Exit.bit() | wire::Kind::Uid.bit();
+
+/// The kinds that a client can name: all but the end of an alert, which is told with it.
+fn nameable() -> impl Iterator<Item = Kind> {
+    Kind::ALL.into_iter().filter(|kind| *kind != Kind::Cleared)
+}
 
 /// All words for kinds.
 pub fn kind_words() -> impl Iterator<Item = &'static str> {
-    STREAM_KINDS.into_iter().map(|(name, _)| name).chain(OWN_KINDS)
+    nameable().map(Kind::name)
 }
 
 /// A wish that cannot be.
@@ -69,7 +49,7 @@ pub enum WishError {
 #[derive(Debug)]
 pub struct Wish {
     /// Of the kinds that the agent tells by itself.
-    own: BTreeSet<&'static str>,
+    own: Kinds,
     /// Whose, and which kinds of the stream.
     filter: Filter,
     /// With the ancestors of each process.
@@ -133,8 +113,7 @@ impl Wish {
     /// Whether a record that the agent tells by itself is wanted. Each has to be asked about, in its order.
     pub fn wants_record(&mut self, record: &Record) -> bool {
         let body = &record.body;
-        let kind = if let Body::Cleared(_) = body { "alert" } else { body.kind().name() };
-        if !self.own.contains(kind) {
+        if !self.own.contains(body.kind()) {
             return false;
         }
         let fits = body.process().is_none_or(|process| self.filter.fits(process));
@@ -154,21 +133,19 @@ impl Wish {
     }
 }
 
-type Kinds = (BTreeSet<&'static str>, BTreeSet<EventKind>);
-
-/// None at all means all that the agent tells by itself.
-fn kinds(words: &[String]) -> Result<Kinds, WishError> {
+/// The agent's own kinds and those of the stream. None at all means all that the agent tells by itself.
+fn kinds(words: &[String]) -> Result<(Kinds, BTreeSet<EventKind>), WishError> {
     if words.is_empty() {
-        return Ok((OWN_KINDS.into(), BTreeSet::new()));
+        return Ok((Kinds::own(), BTreeSet::new()));
     }
-    let (mut own, mut stream) = Kinds::default();
+    let (mut own, mut stream) = (Kinds::NONE, BTreeSet::new());
     for word in words {
-        if let Some(kind) = OWN_KINDS.into_iter().find(|kind| kind == word) {
-            own.insert(kind);
-        } else if let Some(kind) = STREAM_KINDS.into_iter().find(|(name, _)| name == word) {
-            stream.insert(kind.1);
-        } else {
-            return Err(WishError::UnknownKind { word: word.chars().take(30).collect() });
+        let unknown = || WishError::UnknownKind { word: word.chars().take(30).collect() };
+        let kind = nameable().find(|kind| kind.name() == word).ok_or_else(unknown)?;
+        match kind.stream().and_then(EventKind::of) {
+            Some(event) => _ = stream.insert(event),
+            None if kind == Kind::Alert => own = own.and([kind, Kind::Cleared].into_iter().collect()),
+            None => own = own.and([kind].into_iter().collect()),
         }
     }
     Ok((own, stream))
@@ -222,7 +199,7 @@ mod tests {
     #[test]
     fn kinds_are_told_apart() {
         let mut wish = Wish::of(&request(&["exec", "alert", "thread-exit"])).unwrap();
-        assert_eq!(wish.stream_kinds(), Kind::Exec.bit() | Kind::ThreadExit.bit());
+        assert_eq!(wish.stream_kinds(), wire::Kind::Exec.bit() | wire::Kind::ThreadExit.bit());
         assert_eq!(wanted(&mut wish), ["alert", "cleared"]);
         for word in ["spoon", "cleared", "Alert", ""] {
             let error = Wish::of(&request(&[word])).unwrap_err();
@@ -234,17 +211,17 @@ mod tests {
 
     #[test]
     fn kinds_have_the_names_that_watch_gives_them() {
-        for (name, kind) in STREAM_KINDS {
-            assert_eq!(kind.to_possible_value().unwrap().get_name(), name);
+        for event in EventKind::value_variants() {
+            let name = event.to_possible_value().unwrap().get_name().to_owned();
+            assert!(kind_words().any(|word| word == name), "{name}");
         }
-        assert_eq!(STREAM_KINDS.len() + 1, EventKind::value_variants().len(), "all but the alert");
     }
 
     #[test]
     fn children_open_the_stream_to_follow_them() {
         let family = EventsRequest { pids: vec![7], children: true, ..request(&["alert"]) };
         let wish = Wish::of(&family).unwrap();
-        assert_eq!(wish.stream_kinds(), Kind::Fork.bit() | Kind::Exit.bit());
+        assert_eq!(wish.stream_kinds(), wire::Kind::Fork.bit() | wire::Kind::Exit.bit());
     }
 
     #[test]
