@@ -40,6 +40,10 @@ impl RuleBook {
         if rules.is_empty() {
             rules.push(ThreadRule::built_in());
         }
+        // A rule that has moved to another line is the same.
+        for rule in &mut rules {
+            rule.location = None;
+        }
         Self { rules }
     }
 

@@ -126,6 +126,21 @@ fn rules_of_a_process_are_chosen_anew() {
 }
 
 #[test]
+fn a_step_that_is_to_come_outlives_a_reload_that_does_not_concern_it() {
+    needs!(Root, Bpf);
+    let rules = levels("[60]") + "[threads.actions]\nnotice = [{ do = \"diagnose\", after = \"2s\" }]\n";
+    let told = Told::new(&rules);
+    let mut pool = Pool::pthreads();
+    pool.threads(70);
+    told.agent.wait_for_event("alert", pool.pid());
+    assert_eq!(told.reload(&("socket = false\n".to_owned() + &rules))["topic"], "reloaded");
+    let diagnosis = told.agent.wait_for_event("diagnosis", pool.pid());
+    assert_eq!(diagnosis["occasion"], "notice", "{diagnosis}");
+    let records = told.agent.finish().records;
+    assert_eq!(alerts(&records, pool.pid()), [(60, 60)]);
+}
+
+#[test]
 fn placement_begins_and_ends_with_a_reload() {
     needs!(Root, Bpf);
     let scene = Scene::new("enforce", SCENE_UID);

@@ -63,7 +63,7 @@ impl Guard {
         mut kernel: Kernel,
         (orders, config): (Orders, Config),
         mount: Mount,
-        placer: Placer,
+        mut placer: Placer,
         (report, feed): (Reporter, Feed),
     ) -> Result<Self, AgentError> {
         let mut urgent = kernel.urgent()?;
@@ -77,11 +77,13 @@ impl Guard {
         let rules = RuleChooser::new(&config, warden.clone());
         let enforce = config.mode == Mode::Enforce;
         rules.check_caps(&kernel)?;
-        let told = if kernel.is_adopted() && !rules.are_in_force(&kernel, enforce) {
-            Some(rules.replace(&mut kernel)?)
-        } else {
+        let told = if !kernel.is_adopted() {
             rules.arm(&mut kernel, enforce)?;
             None
+        } else if rules.are_in_force(&kernel, enforce) {
+            None
+        } else {
+            Some(rules.replace(&mut kernel)?)
         };
         kernel.steer(|control| control.stacks = 1)?;
         let measures = Measures::new(&config, Container::new(warden));

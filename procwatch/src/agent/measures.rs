@@ -58,10 +58,14 @@ impl Measures {
         }
     }
 
-    /// Another configuration holds: steps that were still to come will not be done. What was done stays until it is taken
-    /// back, by hand or at the agent's end.
-    pub fn change(&mut self, config: &Config, warden: Warden) {
+    /// Other rules hold: steps that were still to come will not be done. What was done stays until it is taken back, by hand
+    /// or at the agent's end.
+    pub fn forget_steps(&mut self) {
         self.ladder = Ladder::new();
+    }
+
+    /// Another configuration holds.
+    pub fn change(&mut self, config: &Config, warden: Warden) {
         self.mode = config.mode;
         self.container.change(warden);
     }

@@ -73,12 +73,15 @@ impl Guard {
         let enforce = config.mode == Mode::Enforce;
         let moves = hasten_moves(&config, &self.mount);
         let Self { kernel, measures, placer, mount, .. } = self;
-        let told = rules.replace(kernel)?;
+        let told = if rules.are_in_force(kernel, enforce) { None } else { Some(rules.replace(kernel)?) };
         placer.change(places, kernel, mount)?;
         measures.change(&config, rules.warden().clone());
         self.rules = rules;
-        self.choose_rules()?;
-        self.rules.resume(&mut self.kernel, told, enforce)?;
+        if let Some(told) = told {
+            self.measures.forget_steps();
+            self.choose_rules()?;
+            self.rules.resume(&mut self.kernel, told, enforce)?;
+        }
         self.look_around()?;
         self.placer.begin_to_hold(&mut self.kernel)?;
         for what in unavailable {

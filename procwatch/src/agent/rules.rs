@@ -51,12 +51,8 @@ impl RuleChooser {
     /// Tells the kernel programs all rules and opens the gate for what they report.
     ///
     /// # Errors
-    /// When the kernel refuses a write, or cannot refuse threads and a rule demands that it can.
+    /// When the kernel refuses a write.
     pub fn arm(&self, kernel: &mut Kernel, enforce: bool) -> Result<(), AgentError> {
-        self.check_caps(kernel)?;
-        if self.are_in_force(kernel, enforce) {
-            return Ok(());
-        }
         // The processes get their rules with the first picture: what was told before stands until then.
         let told = self.replace(kernel)?;
         self.resume(kernel, told, enforce)
@@ -92,7 +88,7 @@ impl RuleChooser {
 
     /// Whether the kernel programs have these very rules from the agent before.
     pub fn are_in_force(&self, kernel: &Kernel, enforce: bool) -> bool {
-        kernel.is_adopted() && kernel.control().thread_policy == self.mark(enforce)
+        kernel.control().thread_policy == self.mark(enforce)
     }
 
     fn mark(&self, enforce: bool) -> u64 {

@@ -80,18 +80,24 @@ impl Placer {
     ///
     /// # Errors
     /// When there are more rules than the kernel side has room for.
-    pub fn arm(&self, kernel: &mut Kernel, mount: &Mount) -> Result<(), AgentError> {
+    pub fn arm(&mut self, kernel: &mut Kernel, mount: &Mount) -> Result<(), AgentError> {
         let cells: Vec<_> = self
             .rules
             .iter()
             .enumerate()
             .map(|(index, rule)| (rule.written.owner, self.cell(index)))
             .collect();
-        let written: Vec<_> = self.rules.iter().map(|rule| &rule.written).collect();
+        // A rule that has moved to another line is the same.
+        let what_they_say = |rule: &Rule| {
+            let PlaceRule { owner, slice, from, hold, ignore, described, location: _ } = rule.written.clone();
+            (owner, slice, from, hold, ignore, described)
+        };
+        let written: Vec<_> = self.rules.iter().map(what_they_say).collect();
         let mark = mark(&(written, self.settings));
         if kernel.control().place_policy != mark {
             // Who was left alone under other rules is judged anew.
             kernel.placement().forget_settled()?;
+            self.placement = Placement::new();
         }
         kernel.placement().replace_rules(&cells)?;
         let elsewhere = ELSEWHERE.map(|(path, _)| {

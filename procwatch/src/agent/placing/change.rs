@@ -5,7 +5,6 @@ use crate::{
     agent::AgentError,
     cgroup::Mount,
     config::{Config, PlaceRule},
-    detect::place::Placement,
     execute::{Backend, PrepareError},
     kernel::Kernel,
 };
@@ -60,7 +59,8 @@ impl Placer {
         Ok(NewRules { rules, watch, settings })
     }
 
-    /// Puts the new rules in the place of those of now. Who was left alone, or only told of, is judged anew.
+    /// Puts the new rules in the place of those of now. Who was left alone, or only told of, is judged anew if they are
+    /// others.
     ///
     /// # Errors
     /// When the kernel side refuses.
@@ -79,9 +79,7 @@ impl Placer {
             rule.backend.tidy();
         }
         (self.watch, self.settings) = (new.watch, new.settings);
-        self.placement = Placement::new();
         self.facts.forget();
-        kernel.placement().forget_settled()?;
         self.arm(kernel, mount)
     }
 }
