@@ -1,12 +1,29 @@
 //! The end comes at once and leaves nothing behind; and before it, silence costs nothing.
 
-use std::{fs, thread, time::Duration};
+use std::{ffi::OsString, fs, thread, time::Duration};
 
 use nix::sys::signal::Signal;
 use procwatch_tests::{Agent, KernelObjects, Pool, compiled, kinds, needs, start, until};
+use tempfile::TempDir;
 
 /// What is promised.
 const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// A configuration with a history in memory: how long a disk takes to write its last page is not the agent's to promise.
+struct Room(TempDir);
+
+impl Room {
+    fn new() -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        let history = folder.path().join("history.db");
+        fs::write(folder.path().join("procwatch.toml"), format!("[history]\npath = {history:?}\n")).unwrap();
+        Self(folder)
+    }
+
+    fn config(&self) -> [OsString; 2] {
+        ["--config".into(), self.0.path().join("procwatch.toml").into()]
+    }
+}
 
 fn assert_ends(agent: Agent, signal: Signal) {
     let held = KernelObjects::of_process(agent.pid());
@@ -22,8 +39,9 @@ fn assert_ends(agent: Agent, signal: Signal) {
 #[test]
 fn of_run_by_either_signal() {
     needs!(Root, Bpf);
+    let room = Room::new();
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        assert_ends(Agent::run(&[] as &[&str]), signal);
+        assert_ends(Agent::run(&room.config()), signal);
     }
 }
 
@@ -48,7 +66,8 @@ fn of_watch_while_nobody_reads() {
 #[test]
 fn of_run_while_nobody_reads() {
     needs!(Root, Bpf);
-    let agent = Agent::run_unread(&[] as &[&str]);
+    let room = Room::new();
+    let agent = Agent::run_unread(&room.config());
     // Two alerts and their ends each, of some 500 bytes: more than a pipe holds.
     for _ in 0..60 {
         let mut pool = Pool::raw_clone();
@@ -62,7 +81,8 @@ fn of_run_while_nobody_reads() {
 fn an_idle_agent_is_silent_and_asleep() {
     needs!(Root, Bpf);
     const WATCHED: Duration = Duration::from_secs(3);
-    let agent = Agent::run(&["--mode", "observe"]);
+    let room = Room::new();
+    let agent = Agent::run(&room.config());
     let pid = agent.pid();
     // What it wrote last has been written when nothing stirs any more.
     let mut last = wake_ups(pid);

@@ -50,7 +50,7 @@ pub trait Listener {
     /// [`Self::finish`] will be called soon, after others were told the same: what takes time may begin.
     fn end_soon(&mut self) {}
 
-    /// The agent ends, or goes on without it: what waits is written, within about half a second.
+    /// The agent ends, or goes on without it: what waits is written, within two seconds.
     fn finish(self: Box<Self>);
 
     /// The agent goes on without it. One who has somebody to finish for him has the agent wait for nothing.
