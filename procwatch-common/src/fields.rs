@@ -52,6 +52,8 @@ pub struct Fields {
     pub signal_nr_threads: u32,
     /// `signal_struct.live`: threads that have not begun to exit.
     pub signal_live: u32,
+    /// `signal_struct.curr_target`: a thread of the process.
+    pub signal_curr_target: u32,
     /// `signal_struct.flags`, for `SIGNAL_GROUP_EXIT`.
     pub signal_flags: u32,
     /// `signal_struct.group_exit_code`.

@@ -6,7 +6,14 @@ use procwatch_common::{
     wire::{Created, Kind, Trigger},
 };
 
-use crate::{cred, emit, filter, kernel::Task, maps::control, place, rules, subject, threads};
+use crate::{
+    cred, emit, filter,
+    kernel::Task,
+    maps::control,
+    place, rules,
+    subject::{self, Subject},
+    threads,
+};
 
 pub(crate) const CLONE_THREAD: u64 = 0x1_0000;
 
@@ -21,7 +28,7 @@ pub(crate) fn task_newtask(ctx: BtfTracePointContext) -> i32 {
         if clone_flags & CLONE_THREAD != 0 {
             thread_created(&ctx, control, task, clone_flags);
         } else {
-            process_created(control, task, clone_flags);
+            process_created(control, task.process().leader(), clone_flags);
         }
     }
     0
@@ -29,9 +36,10 @@ pub(crate) fn task_newtask(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn thread_created(ctx: &BtfTracePointContext, control: &Control, task: Task, clone_flags: u64) {
-    let threads = task.threads();
+    let process = task.process();
+    let threads = process.threads();
     if threads::may_matter(control, threads) {
-        threads::rose(ctx, control, task, threads);
+        threads::rose(ctx, control, task, process.leader(), threads);
     }
     if filter::listening(control, Kind::Thread) {
         stream(control, Kind::Thread, task, clone_flags, threads);
@@ -69,7 +77,8 @@ fn stream(control: &Control, kind: Kind, task: Task, clone_flags: u64, threads: 
     let record = slot.record();
     // SAFETY: the record's own memory in the ring.
     unsafe {
-        subject::describe(&raw mut (*record).header, kind, time_ns, task, uids, threads);
+        let subject = Subject::new(task, uids);
+        subject::describe(&raw mut (*record).header, kind, time_ns, subject, threads);
         (*record).clone_flags = clone_flags;
         (*record).creator_tgid = (creator >> 32) as u32;
         (*record).creator_tid = creator as u32;

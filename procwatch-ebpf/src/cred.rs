@@ -17,7 +17,8 @@ use crate::{
     emit, filter,
     kernel::{Ids, Task, uids_of},
     maps::{CHANGING, UIDS, control},
-    place, subject,
+    place,
+    subject::{self, Subject},
 };
 
 /// `int commit_creds(struct cred *new)`, seen on 6.1 and 6.18: the current task takes on `new`.
@@ -106,7 +107,13 @@ fn report(control: &Control, task: Task, old: Ids, new: Ids, trigger: Trigger) {
     let record = slot.record();
     // SAFETY: the record's own memory in the ring.
     unsafe {
-        subject::describe(&raw mut (*record).header, Kind::Uid, time_ns, task, new, task.live_threads());
+        subject::describe(
+            &raw mut (*record).header,
+            Kind::Uid,
+            time_ns,
+            Subject::new(task, new),
+            task.process().live_threads(),
+        );
         (*record).old_uid = old.real;
         (*record).old_euid = old.effective;
         (*record).trigger = trigger as u32;

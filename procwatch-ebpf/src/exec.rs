@@ -11,7 +11,8 @@ use crate::{
     cred, emit, filter, hold,
     kernel::{Task, binprm_filename},
     maps::{EXEC_SCRATCH, control},
-    place, rules, subject,
+    place, rules,
+    subject::{self, Subject},
 };
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, seen on 6.18. Credentials,
@@ -19,7 +20,7 @@ use crate::{
 #[btf_tracepoint(function = "sched_process_exec")]
 pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     if let Some(control) = control() {
-        let task = Task(ctx.arg(0));
+        let task = Task(ctx.arg(0)).process().leader();
         let binprm: *const u8 = ctx.arg(2);
         let answered = control.place_rules != 0 && hold::was_answered(task, binprm);
         if !answered {
@@ -42,7 +43,7 @@ pub(crate) fn describe(ctx: &BtfTracePointContext, kind: Kind, task: Task) -> Op
     let scratch = EXEC_SCRATCH.get_ptr_mut(0)?;
     // SAFETY: this CPU's own scratch; tracepoint programs run without preemption and do not nest in themselves.
     let record = unsafe { &mut *scratch };
-    subject::describe(&raw mut record.header, kind, emit::now_ns(), task, task.uids(), 1);
+    subject::describe(&raw mut record.header, kind, emit::now_ns(), Subject::of(task), 1);
     record.old_tid = ctx.arg(1);
     // SAFETY: the helper bounds the copy by the buffer and checks the source.
     if unsafe { bpf_probe_read_kernel_str_bytes(binprm_filename(ctx.arg(2)), &mut record.filename) }.is_err()
@@ -60,7 +61,7 @@ fn read_argv(task: Task, record: &mut Exec) -> usize {
     record.argv_len = 0;
     record.argv_total = 0;
     record.argv_unread = 0;
-    let Some(range) = task.arg_range() else { return 0 };
+    let Some(range) = task.memory().arg_range() else { return 0 };
     let total = range.end.wrapping_sub(range.start);
     record.argv_total = total as u32;
     let len = if total < ARGV_MAX as u64 { total as u32 } else { ARGV_MAX as u32 };

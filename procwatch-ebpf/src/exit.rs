@@ -8,9 +8,10 @@ use procwatch_common::{
 
 use crate::{
     cred, emit, filter,
-    kernel::Task,
+    kernel::{Ids, Process, Task},
     maps::{CONTROL, GONE, control, exit_tells_group_dead, is_agent},
-    subject, threads,
+    subject::{self, Subject},
+    threads,
 };
 
 const BPF_NOEXIST: u64 = 1;
@@ -21,16 +22,17 @@ const BPF_NOEXIST: u64 = 1;
 pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     if let Some(control) = control() {
         let task = Task(ctx.arg(0));
-        let live = task.live_threads();
+        let process = task.process();
+        let live = process.live_threads();
         let process_gone = if exit_tells_group_dead() {
             ctx.arg::<u64>(1) & 0xff != 0
         } else {
-            live == 0 && is_first_to_say_gone(task)
+            live == 0 && is_first_to_say_gone(process)
         };
         if process_gone {
-            process_ended(control, task);
+            process_ended(control, process);
         } else {
-            thread_ended(control, task, live);
+            thread_ended(control, task, process, live);
         }
     }
     0
@@ -38,21 +40,24 @@ pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 
 /// Two last threads may both find `live` at 0: without `group_dead` the first one here speaks for the process.
 #[inline(always)]
-fn is_first_to_say_gone(task: Task) -> bool {
-    let key = [u64::from(task.tgid()), task.process_start_ns()];
-    task.threads() <= 1 || GONE.insert(key, 0, BPF_NOEXIST).is_ok()
+fn is_first_to_say_gone(process: Process) -> bool {
+    let leader = process.leader();
+    let key = [u64::from(leader.tgid()), leader.start_ns()];
+    process.threads() <= 1 || GONE.insert(key, 0, BPF_NOEXIST).is_ok()
 }
 
 #[inline(always)]
-fn process_ended(control: &Control, task: Task) {
-    agent_may_have_ended(control, task);
-    threads::ended(control, task);
-    cred::notice(control, task, Trigger::Exit);
-    cred::forget(control, task);
-    if filter::wants(control, Kind::Exit, task, task.uids()) {
-        stream(control, Kind::Exit, task, task.process_exit_status(), 0);
+fn process_ended(control: &Control, process: Process) {
+    let leader = process.leader();
+    agent_may_have_ended(control, leader);
+    threads::ended(control, leader);
+    cred::notice(control, leader, Trigger::Exit);
+    cred::forget(control, leader);
+    let uids = leader.uids();
+    if filter::wants(control, Kind::Exit, leader, uids) {
+        stream(control, Kind::Exit, leader, uids, process.exit_status(), 0);
     }
-    filter::forget(control, task.tgid());
+    filter::forget(control, leader.tgid());
 }
 
 /// Programs and rings may outlive the agent: nobody answers held execs any more, and nobody takes the stream out of its
@@ -72,18 +77,19 @@ fn agent_may_have_ended(control: &Control, task: Task) {
 }
 
 #[inline(always)]
-fn thread_ended(control: &Control, task: Task, live: u32) {
+fn thread_ended(control: &Control, task: Task, process: Process, live: u32) {
     // A process that ends as a whole has not become smaller: its alerts end with it.
-    if !task.process_ends() {
-        threads::fell(control, task, live);
+    if !process.ends() {
+        threads::fell(control, task, process, live);
     }
-    if filter::wants(control, Kind::ThreadExit, task, task.uids()) {
-        stream(control, Kind::ThreadExit, task, task.exit_status(), live);
+    let uids = task.uids();
+    if filter::wants(control, Kind::ThreadExit, task, uids) {
+        stream(control, Kind::ThreadExit, task, uids, task.exit_status(), live);
     }
 }
 
 #[inline(always)]
-fn stream(control: &Control, kind: Kind, task: Task, status: u32, live: u32) {
+fn stream(control: &Control, kind: Kind, task: Task, uids: Ids, status: u32, live: u32) {
     let Some(mut slot) = emit::stream::<Exit>() else {
         return;
     };
@@ -92,14 +98,14 @@ fn stream(control: &Control, kind: Kind, task: Task, status: u32, live: u32) {
     // SAFETY: the record's own memory in the ring.
     unsafe {
         let header = &raw mut (*record).header;
-        subject::describe(header, kind, time_ns, task, task.uids(), live);
+        subject::describe(header, kind, time_ns, Subject::new(task, uids), live);
         if matches!(kind, Kind::Exit) {
             // The process goes by its own name, not by that of the thread that happened to be the last.
-            subject::comm_of(task.leader(), &raw mut (*header).comm);
+            subject::comm_of(task, &raw mut (*header).comm);
         }
         (*record).thread_start_ns = task.start_ns();
         (*record).status = status;
-        (*record).process_ends = u32::from(task.process_ends());
+        (*record).process_ends = u32::from(task.process().ends());
     }
     slot.send_batched(control, time_ns);
 }

@@ -18,7 +18,8 @@ use crate::{
     emit, filter,
     kernel::{Task, binprm_filename},
     maps::{HOLDS, Hold, control},
-    place, subject,
+    place,
+    subject::{self, Subject},
 };
 
 /// Rounds of waiting that the kernel allows (`BPF_MAX_LOOPS`): the deadline comes long before.
@@ -116,7 +117,7 @@ pub(crate) fn was_answered(task: Task, binprm: *const u8) -> bool {
         // SAFETY: the record's own memory in the ring.
         unsafe {
             let header = &raw mut (*record).header;
-            subject::describe(header, Kind::Held, emit::now_ns(), task, task.uids(), 1);
+            subject::describe(header, Kind::Held, emit::now_ns(), Subject::of(task), 1);
             (*record).held_ns = note.held_ns;
             (*record).rule = note.rule;
             (*record).end = note.end;

@@ -38,6 +38,7 @@ static FIELDS: Fields = Fields {
     signal_tty: ABSENT,
     signal_nr_threads: ABSENT,
     signal_live: ABSENT,
+    signal_curr_target: ABSENT,
     signal_flags: ABSENT,
     signal_group_exit_code: ABSENT,
     cred_uid: ABSENT,
@@ -187,17 +188,10 @@ impl Task {
         load(self.0, offset!(task_start_boottime))
     }
 
-    /// Start of the process, whichever thread this is.
-    #[inline(always)]
-    pub(crate) fn process_start_ns(self) -> u64 {
-        self.leader().start_ns()
-    }
-
     /// Address of the process' arguments in its own memory; 0 for a kernel thread.
     #[inline(always)]
     pub(crate) fn arg_start(self) -> u64 {
-        let mm: *const u8 = load(self.0, offset!(task_mm));
-        if mm.is_null() { 0 } else { load(mm, offset!(mm_arg_start)) }
+        self.memory().arg_range().map_or(0, |range| range.start)
     }
 
     /// The thread whose name and id are those of the process.
@@ -206,42 +200,15 @@ impl Task {
         Self(load(self.0, offset!(task_group_leader)))
     }
 
+    /// The process that it belongs to.
     #[inline(always)]
-    fn signal(self) -> *const u8 {
-        load(self.0, offset!(task_signal))
-    }
-
-    /// Threads not yet reaped.
-    #[inline(always)]
-    pub(crate) fn threads(self) -> u32 {
-        load(self.signal(), offset!(signal_nr_threads))
-    }
-
-    /// Threads that have not begun to exit.
-    #[inline(always)]
-    pub(crate) fn live_threads(self) -> u32 {
-        load(self.signal(), offset!(signal_live))
+    pub(crate) fn process(self) -> Process {
+        Process(load(self.0, offset!(task_signal)))
     }
 
     #[inline(always)]
     pub(crate) fn exit_status(self) -> u32 {
         load(self.0, offset!(task_exit_code))
-    }
-
-    /// Whether all threads of the process are about to end.
-    #[inline(always)]
-    pub(crate) fn process_ends(self) -> bool {
-        load::<u32>(self.signal(), offset!(signal_flags)) & SIGNAL_GROUP_EXIT != 0
-    }
-
-    /// What `waitpid` will tell of the process.
-    #[inline(always)]
-    pub(crate) fn process_exit_status(self) -> u32 {
-        // Both are read, always: of a read in each branch the compiler makes one read at an address put together from
-        // two choices, and the verifier of 6.1 does not see that the two choices agree.
-        let of_group: u32 = load(self.signal(), offset!(signal_group_exit_code));
-        let of_leader = self.leader().exit_status();
-        if self.process_ends() { of_group } else { of_leader }
     }
 
     #[inline(always)]
@@ -276,7 +243,7 @@ impl Task {
         if offset!(signal_tty) == ABSENT || offset!(tty_name) == ABSENT {
             return None;
         }
-        let tty: *const u8 = load(self.signal(), offset!(signal_tty));
+        let tty: *const u8 = load(self.process().0, offset!(signal_tty));
         if tty.is_null() { None } else { Some(tty.wrapping_add(offset!(tty_name) as usize)) }
     }
 
@@ -287,14 +254,9 @@ impl Task {
         Cgroup(load(css_set, offset!(css_set_dfl_cgrp)))
     }
 
-    /// `None` for a kernel thread.
     #[inline(always)]
-    pub(crate) fn arg_range(self) -> Option<ArgRange> {
-        let mm: *const u8 = load(self.0, offset!(task_mm));
-        if mm.is_null() {
-            return None;
-        }
-        Some(ArgRange { start: load(mm, offset!(mm_arg_start)), end: load(mm, offset!(mm_arg_end)) })
+    pub(crate) fn memory(self) -> Memory {
+        Memory(load(self.0, offset!(task_mm)))
     }
 
     /// Login uid, `u32::MAX` when unset or when this kernel keeps none.
@@ -307,6 +269,68 @@ impl Task {
     #[inline(always)]
     pub(crate) fn sessionid(self) -> u32 {
         load_or_max(self.0, offset!(task_sessionid))
+    }
+}
+
+/// `struct mm_struct`, or null.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory(*const u8);
+
+impl Memory {
+    pub(crate) const NONE: Self = Self(core::ptr::null());
+
+    /// `None` for a kernel thread, and for what has ended.
+    #[inline(always)]
+    pub(crate) fn arg_range(self) -> Option<ArgRange> {
+        if self.0.is_null() {
+            return None;
+        }
+        Some(ArgRange { start: load(self.0, offset!(mm_arg_start)), end: load(self.0, offset!(mm_arg_end)) })
+    }
+}
+
+/// `struct signal_struct`: what the threads of a process share.
+#[derive(Clone, Copy)]
+pub(crate) struct Process(*const u8);
+
+impl Process {
+    /// Threads not yet reaped.
+    #[inline(always)]
+    pub(crate) fn threads(self) -> u32 {
+        load(self.0, offset!(signal_nr_threads))
+    }
+
+    /// Threads that have not begun to exit.
+    #[inline(always)]
+    pub(crate) fn live_threads(self) -> u32 {
+        load(self.0, offset!(signal_live))
+    }
+
+    /// Whether all threads are about to end.
+    #[inline(always)]
+    pub(crate) fn ends(self) -> bool {
+        load::<u32>(self.0, offset!(signal_flags)) & SIGNAL_GROUP_EXIT != 0
+    }
+
+    /// What `waitpid` will tell of it.
+    #[inline(always)]
+    pub(crate) fn exit_status(self) -> u32 {
+        // Both are read, always: of a read in each branch the compiler makes one read at an address put together from
+        // two choices, and the verifier of 6.1 does not see that the two choices agree.
+        let of_group: u32 = load(self.0, offset!(signal_group_exit_code));
+        let of_leader = self.leader().exit_status();
+        if self.ends() { of_group } else { of_leader }
+    }
+
+    /// The thread whose name and id are those of the process.
+    ///
+    /// By way of a thread that the kernel keeps for signals, not by the `group_leader` of a program's argument: each pointer
+    /// that is followed from an argument, which the verifier trusts, is looked up in lists of names, each name by a walk
+    /// through all types of the kernel (6.4 to 6.18: some milliseconds for each place in a program that does it). Behind
+    /// `signal` nothing is trusted, and nothing looked up.
+    #[inline(always)]
+    pub(crate) fn leader(self) -> Task {
+        Task(load::<*const u8>(self.0, offset!(signal_curr_target))).leader()
     }
 }
 

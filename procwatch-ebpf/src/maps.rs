@@ -70,10 +70,10 @@ pub(crate) struct ProcessName {
 }
 
 impl ProcessName {
-    /// The process that `task` belongs to.
+    /// That of a process by its leader.
     #[inline(always)]
-    pub(crate) fn of(task: Task) -> Self {
-        Self { start_ns: task.process_start_ns(), tgid: task.tgid(), pad: 0 }
+    pub(crate) fn of(leader: Task) -> Self {
+        Self { start_ns: leader.start_ns(), tgid: leader.tgid(), pad: 0 }
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct TaskIterContext {
 pub(crate) extern "C" fn task_picture(ctx: *const TaskIterContext) -> i32 {
     // SAFETY: the context that the kernel gives to a task iterator, of which the verifier knows both pointers.
     let (meta, task) = unsafe { ((*ctx).meta, Task((*ctx).task)) };
-    if task.0.is_null() || task.tid() != task.tgid() || task.live_threads() == 0 {
+    if task.0.is_null() || task.tid() != task.tgid() || task.process().live_threads() == 0 {
         return 0;
     }
     let (uids, gids) = (task.uids(), task.gids());
@@ -36,7 +36,7 @@ pub(crate) extern "C" fn task_picture(ctx: *const TaskIterContext) -> i32 {
         euid: uids.effective,
         gid: gids.real,
         egid: gids.effective,
-        threads: task.live_threads(),
+        threads: task.process().live_threads(),
         kthread: u32::from(task.is_kernel_thread()),
         pid_level: task.pid_level(),
         cgroup_ns: task.cgroup_ns(),

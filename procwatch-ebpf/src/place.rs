@@ -14,7 +14,7 @@ use crate::{
     emit, filter,
     kernel::Task,
     maps::{LEFT_CGROUPS, PLACE_GIDS, PLACE_UIDS, SETTLED},
-    subject,
+    subject::{self, Subject},
 };
 
 /// Reports `task` if it is a stray. For a new task the creator's cgroup is looked at, which it has inherited. `file` is
@@ -155,7 +155,7 @@ pub(crate) fn settled_as(key: SettledKey) -> Option<u32> {
 
 #[inline(always)]
 pub(crate) fn key(task: Task) -> SettledKey {
-    SettledKey { start_ns: task.process_start_ns(), tgid: task.tgid(), pad: 0 }
+    SettledKey { start_ns: task.process().leader().start_ns(), tgid: task.tgid(), pad: 0 }
 }
 
 #[inline(always)]
@@ -163,7 +163,8 @@ fn describe(record: *mut Stray, cell: &PlaceCell, task: Task, trigger: Trigger, 
     // SAFETY: the record's own memory in the ring; the helpers bound their copies by the buffers and check the sources.
     unsafe {
         let header = &raw mut (*record).header;
-        subject::describe(header, Kind::Stray, emit::now_ns(), task, task.uids(), task.live_threads());
+        let live = task.process().live_threads();
+        subject::describe(header, Kind::Stray, emit::now_ns(), Subject::of(task), live);
         (*record).rule = cell.rule;
         (*record).trigger = trigger as u32;
         (*record).loginuid = task.loginuid();
@@ -196,7 +197,7 @@ pub(crate) fn read_file(target: *mut [u8; PATH_MAX], file: *const u8) {
 /// The ancestors of a task, nearest first, up to the first process.
 #[inline(always)]
 fn lineage(ancestors: *mut [Ancestor; MAX_ANCESTORS], task: Task) {
-    let mut parent = task.parent();
+    let mut parent = task.process().leader().parent();
     for index in 0..MAX_ANCESTORS {
         let leader = parent.leader();
         let tgid = leader.tgid();

@@ -13,7 +13,8 @@ use crate::{
     creators, emit,
     kernel::Task,
     maps::{ProcessName, REFUSALS, THREAD_RULES, control},
-    rules, subject,
+    rules,
+    subject::{self, Subject},
 };
 
 const BPF_NOEXIST: u64 = 1;
@@ -39,18 +40,18 @@ pub(crate) fn task_alloc(ctx: LsmContext) -> i32 {
 
 #[inline(always)]
 fn decide(ctx: &LsmContext, control: &Control) -> i32 {
-    let task = Task::current();
-    let Some(cell) = rules::cell_of(task) else { return 0 };
+    let process = Task::current().process();
+    let Some(cell) = rules::cell_of(process.leader()) else { return 0 };
     let Some(rule) = THREAD_RULES.get(cell.rule) else { return 0 };
     let cap = if cell.cap == 0 { rule.cap } else { cell.cap };
-    let threads = task.threads();
+    let threads = process.threads();
     if cap == 0 || threads < cap {
         return 0;
     }
-    let name = ProcessName::of(task);
+    let name = ProcessName::of(process.leader());
     creators::count_refused(ctx, name);
     if let Some(cell) = refusals_of(name) {
-        count(control, task, cell, cap, threads);
+        count(control, process.leader(), cell, cap, threads);
     }
     if control.enforce != 0 { EAGAIN } else { 0 }
 }
@@ -113,8 +114,7 @@ fn describe(record: *mut Refused, control: &Control, task: Task, refused: u64, c
             &raw mut (*record).header,
             Kind::Refused,
             emit::now_ns(),
-            task,
-            task.uids(),
+            Subject::of(task),
             threads,
         );
         (*record).refused = refused;

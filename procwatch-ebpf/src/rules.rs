@@ -24,21 +24,21 @@ pub(crate) struct Rule {
     pub(crate) is_protected: bool,
 }
 
-/// The rule of the process that `task` belongs to.
+/// The rule of a process, by its leader.
 #[inline(always)]
-pub(crate) fn of(control: &Control, task: Task) -> Option<Rule> {
-    let own = if control.thread_rules == 0 { None } else { cell_of(task) };
+pub(crate) fn of(control: &Control, leader: Task) -> Option<Rule> {
+    let own = if control.thread_rules == 0 { None } else { cell_of(leader) };
     let (index, is_protected) = own.map_or((0, false), |own| (own.rule, own.cap == PROTECTED));
     THREAD_RULES.get(index).map(|cell| Rule { index, cell, is_protected })
 }
 
 /// What the agent said about this very process.
 #[inline(always)]
-pub(crate) fn cell_of(task: Task) -> Option<ProcessCell> {
+pub(crate) fn cell_of(leader: Task) -> Option<ProcessCell> {
     // SAFETY: copied at once; the agent may write it meanwhile, and then either is right.
-    let cell = unsafe { THREAD_CELLS.get(task.tgid()) }.copied()?;
+    let cell = unsafe { THREAD_CELLS.get(leader.tgid()) }.copied()?;
     // Who bore this pid before was another.
-    if cell.start_ns == task.process_start_ns() { Some(cell) } else { None }
+    if cell.start_ns == leader.start_ns() { Some(cell) } else { None }
 }
 
 /// A child has its parent's rule until it runs a program.
@@ -53,7 +53,7 @@ pub(crate) fn inherit(control: &Control, creator_tgid: u32, child: Task) {
     };
     // A cap of the parent's own was for the parent; protection is for what both run.
     let cap = if parent.cap == PROTECTED { PROTECTED } else { 0 };
-    let cell = ProcessCell { start_ns: child.process_start_ns(), rule: parent.rule, cap };
+    let cell = ProcessCell { start_ns: child.start_ns(), rule: parent.rule, cap };
     if THREAD_CELLS.insert(child.tgid(), cell, 0).is_err() {
         emit::count_state_full();
     }

@@ -5,21 +5,44 @@ use procwatch_common::wire::{COMM_LEN, Header, Kind};
 
 use crate::{
     emit,
-    kernel::{Ids, Task},
+    kernel::{Cgroup, Ids, Task},
 };
 
-/// Describes `task` as it is now. `seq` and `cpu` are left to [`emit`].
+/// Whom a record is about.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject {
+    pub(crate) tid: u32,
+    pub(crate) leader: Task,
+    pub(crate) uids: Ids,
+    pub(crate) cgroup: Cgroup,
+}
+
+impl Subject {
+    /// A task with uids that were read already.
+    #[inline(always)]
+    pub(crate) fn new(task: Task, uids: Ids) -> Self {
+        Self { tid: task.tid(), leader: task.process().leader(), uids, cgroup: task.cgroup() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn of(task: Task) -> Self {
+        Self::new(task, task.uids())
+    }
+}
+
+/// Describes it as it is now. `seq` and `cpu` are left to [`emit`].
 #[inline(always)]
-pub(crate) fn describe(header: *mut Header, kind: Kind, time_ns: u64, task: Task, uids: Ids, threads: u32) {
+pub(crate) fn describe(header: *mut Header, kind: Kind, time_ns: u64, subject: Subject, threads: u32) {
+    let Subject { tid, leader, uids, cgroup } = subject;
     // SAFETY: the caller's header lies in memory of its record; places are written, none is read.
     unsafe {
         (*header).time_ns = time_ns;
-        (*header).start_ns = task.process_start_ns();
-        (*header).cgroup_id = task.cgroup().id();
+        (*header).start_ns = leader.start_ns();
+        (*header).cgroup_id = cgroup.id();
         (*header).kind = kind as u32;
-        (*header).tgid = task.tgid();
-        (*header).tid = task.tid();
-        (*header).ppid = task.parent().tgid();
+        (*header).tgid = leader.tgid();
+        (*header).tid = tid;
+        (*header).ppid = leader.parent().tgid();
         (*header).uid = uids.real;
         (*header).euid = uids.effective;
         (*header).threads = threads;

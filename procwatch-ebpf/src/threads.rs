@@ -17,20 +17,31 @@ use procwatch_common::{
 
 use crate::{
     creators, emit,
-    kernel::Task,
+    kernel::{Memory, Process, Task},
     maps::{CROSSED, CrossedKey, GROWTH, NEW_GROWTH, ProcessName, is_agent},
     refuse,
     rules::{self, Rule},
-    subject,
+    subject::{self, Subject},
 };
 
 const BPF_NOEXIST: u64 = 1;
 const EEXIST: i32 = -17;
 const SIGSTOP: u32 = 19;
 
+/// The process whose threads are counted, at one of them.
+#[derive(Clone, Copy)]
+struct Counted {
+    name: ProcessName,
+    leader: Task,
+    /// Where its arguments are, when they are wanted.
+    memory: Memory,
+}
+
 /// A bound that was crossed, or is crossed no more.
 #[derive(Clone, Copy)]
 struct Crossing {
+    /// The thread that crossed it.
+    tid: u32,
     rule: u32,
     way: u32,
     bound: u32,
@@ -39,8 +50,8 @@ struct Crossing {
 
 impl Crossing {
     #[inline(always)]
-    const fn of(rule: Rule, way: u32, bound: u32) -> Self {
-        Self { rule: rule.index, way, bound, grown: Grown { from: 0, since_ns: 0 } }
+    const fn of(tid: u32, rule: Rule, way: u32, bound: u32) -> Self {
+        Self { tid, rule: rule.index, way, bound, grown: Grown { from: 0, since_ns: 0 } }
     }
 }
 
@@ -52,12 +63,13 @@ pub(crate) fn may_matter(control: &Control, threads: u32) -> bool {
 
 /// A process grew to `threads`, at least the floor.
 #[inline(always)]
-pub(crate) fn rose(ctx: &BtfTracePointContext, control: &Control, task: Task, threads: u32) {
-    if is_agent(control, task.tgid()) {
+pub(crate) fn rose(ctx: &BtfTracePointContext, control: &Control, task: Task, leader: Task, threads: u32) {
+    if is_agent(control, leader.tgid()) {
         return;
     }
-    let name = ProcessName::of(task);
-    let (Some(rule), Some(growth)) = (rules::of(control, task), growth_of(name)) else {
+    let name = ProcessName::of(leader);
+    let (who, tid) = (Counted { name, leader, memory: task.memory() }, task.tid());
+    let (Some(rule), Some(growth)) = (rules::of(control, leader), growth_of(name)) else {
         return;
     };
     let now = emit::now_ns();
@@ -68,17 +80,18 @@ pub(crate) fn rose(ctx: &BtfTracePointContext, control: &Control, task: Task, th
         }
         if growth.told[index] == 0 {
             growth.told[index] = 1;
-            cross(name, task, threads, Crossing::of(rule, index as u32, level), 0);
+            cross(who, threads, Crossing::of(tid, rule, index as u32, level), 0);
         }
     }
     if let Some(grown) = growth.burst(threads, now, rule.cell) {
-        burst(name, task, threads, rule, growth, grown, now);
+        let crossing = Crossing { grown, ..Crossing::of(tid, rule, BURST, rule.cell.burst_threads) };
+        burst(who, threads, rule, growth, crossing, now);
     }
     if let Some(grown) = growth.leak(threads, now, rule.cell)
         && growth.told[LEAK as usize] == 0
     {
         growth.told[LEAK as usize] = 1;
-        cross(name, task, threads, Crossing { grown, ..Crossing::of(rule, LEAK, rule.cell.leak_marks) }, 0);
+        cross(who, threads, Crossing { grown, ..Crossing::of(tid, rule, LEAK, rule.cell.leak_marks) }, 0);
     }
     if rule.cell.stop_at != 0
         && threads >= rule.cell.stop_at
@@ -86,7 +99,7 @@ pub(crate) fn rose(ctx: &BtfTracePointContext, control: &Control, task: Task, th
         && growth.told[STOP as usize] == 0
     {
         growth.told[STOP as usize] = 1;
-        stop(control, name, task, threads, rule);
+        stop(control, who, threads, Crossing::of(tid, rule, STOP, rule.cell.stop_at));
     }
     if control.stacks != 0 {
         creators::count(ctx, name, growth);
@@ -110,15 +123,7 @@ fn growth_of(name: ProcessName) -> Option<&'static mut Growth> {
 
 /// Growth that is a burst. Each is told once: while it goes on it only keeps the memory of it fresh.
 #[inline(always)]
-fn burst(
-    name: ProcessName,
-    task: Task,
-    threads: u32,
-    rule: Rule,
-    growth: &mut Growth,
-    grown: Grown,
-    now: u64,
-) {
+fn burst(who: Counted, threads: u32, rule: Rule, growth: &mut Growth, crossing: Crossing, now: u64) {
     let bursts = growth.bursts;
     // Also when it fell back meanwhile: a pool that breathes is told of once.
     let goes_on = growth.burst_ns != 0 && now - growth.burst_ns < Growth::quiet_ns(rule.cell);
@@ -128,35 +133,34 @@ fn burst(
     }
     growth.told[BURST as usize] = 1;
     growth.burst_threads = threads;
-    let crossing = Crossing { grown, ..Crossing::of(rule, BURST, rule.cell.burst_threads) };
-    if cross(name, task, threads, crossing, bursts + 1) {
+    if cross(who, threads, crossing, bursts + 1) {
         growth.bursts = bursts + 1;
         // The one before was never cleared, and is not any more.
-        let _ = CROSSED.remove(CrossedKey::of(name, BURST, bursts));
+        let _ = CROSSED.remove(CrossedKey::of(who.name, BURST, bursts));
     }
 }
 
 /// Stops the process, at the very thread that crossed the bound.
 #[inline(always)]
-fn stop(control: &Control, name: ProcessName, task: Task, threads: u32, rule: Rule) {
-    if CROSSED.insert(CrossedKey::of(name, STOP, 0), 0, BPF_NOEXIST).is_err() {
+fn stop(control: &Control, who: Counted, threads: u32, crossing: Crossing) {
+    if CROSSED.insert(CrossedKey::of(who.name, STOP, 0), 0, BPF_NOEXIST).is_err() {
         return;
     }
     // SAFETY: a helper that takes a number; the current process is the creator's, which is this one.
     let stopped = control.enforce != 0 && unsafe { bpf_send_signal(SIGSTOP) } == 0;
     let grown = Grown { from: u32::from(stopped), since_ns: 0 };
-    let crossing = Crossing { grown, ..Crossing::of(rule, STOP, rule.cell.stop_at) };
-    report(Kind::LevelCrossed, task, threads, &crossing);
+    let crossing = Crossing { grown, ..crossing };
+    report(Kind::LevelCrossed, who.leader, who.memory, threads, &crossing);
 }
 
 /// Of all CPUs that see the crossing, the one whose insertion succeeds reports it.
 #[inline(always)]
-fn cross(name: ProcessName, task: Task, threads: u32, crossing: Crossing, count: u32) -> bool {
-    match CROSSED.insert(CrossedKey::of(name, crossing.way, count), 0, BPF_NOEXIST) {
-        Ok(()) if report(Kind::LevelCrossed, task, threads, &crossing) => true,
+fn cross(who: Counted, threads: u32, crossing: Crossing, count: u32) -> bool {
+    match CROSSED.insert(CrossedKey::of(who.name, crossing.way, count), 0, BPF_NOEXIST) {
+        Ok(()) if report(Kind::LevelCrossed, who.leader, who.memory, threads, &crossing) => true,
         Ok(()) => {
             // The ring is full. The agent that finds it out looks at all processes, and tells of those it can claim.
-            let _ = CROSSED.remove(CrossedKey::of(name, crossing.way, count));
+            let _ = CROSSED.remove(CrossedKey::of(who.name, crossing.way, count));
             false
         }
         Err(EEXIST) => false,
@@ -169,12 +173,14 @@ fn cross(name: ProcessName, task: Task, threads: u32, crossing: Crossing, count:
 
 /// A thread ended and `live` are left.
 #[inline(always)]
-pub(crate) fn fell(control: &Control, task: Task, live: u32) {
+pub(crate) fn fell(control: &Control, task: Task, process: Process, live: u32) {
     if control.floor == 0 || live * 2 < control.floor {
         return;
     }
-    let name = ProcessName::of(task);
-    let (Some(rule), Some(growth)) = (rules::of(control, task), GROWTH.get_ptr_mut(name)) else {
+    let leader = process.leader();
+    let name = ProcessName::of(leader);
+    let (who, tid) = (Counted { name, leader, memory: Memory::NONE }, task.tid());
+    let (Some(rule), Some(growth)) = (rules::of(control, leader), GROWTH.get_ptr_mut(name)) else {
         return;
     };
     // SAFETY: as in `growth_of`.
@@ -185,16 +191,16 @@ pub(crate) fn fell(control: &Control, task: Task, live: u32) {
         let level = rule.cell.levels[index];
         if growth.told[index] != 0 && fell_from(level, live) {
             growth.told[index] = 0;
-            clear(name, task, live, Crossing::of(rule, index as u32, level), 0);
+            clear(who, live, Crossing::of(tid, rule, index as u32, level), 0);
         }
     }
     if growth.told[BURST as usize] != 0 && growth.burst_fell(live) {
         growth.told[BURST as usize] = 0;
-        clear(name, task, live, Crossing::of(rule, BURST, rule.cell.burst_threads), growth.bursts);
+        clear(who, live, Crossing::of(tid, rule, BURST, rule.cell.burst_threads), growth.bursts);
     }
     if growth.leak_fell(live) && growth.told[LEAK as usize] != 0 {
         growth.told[LEAK as usize] = 0;
-        clear(name, task, live, Crossing::of(rule, LEAK, rule.cell.leak_marks), 0);
+        clear(who, live, Crossing::of(tid, rule, LEAK, rule.cell.leak_marks), 0);
     }
     if growth.told[STOP as usize] != 0 && fell_from(rule.cell.stop_at, live) {
         growth.told[STOP as usize] = 0;
@@ -204,52 +210,54 @@ pub(crate) fn fell(control: &Control, task: Task, live: u32) {
 
 /// The process ended: with it all its alerts.
 #[inline(always)]
-pub(crate) fn ended(control: &Control, task: Task) {
+pub(crate) fn ended(control: &Control, leader: Task) {
     if control.floor == 0 {
         return;
     }
-    let name = ProcessName::of(task);
+    let name = ProcessName::of(leader);
     if let Some(growth) = GROWTH.get_ptr_mut(name) {
         // SAFETY: as in `growth_of`.
         let bursts = unsafe { (*growth).bursts };
         let _ = GROWTH.remove(name);
-        if let Some(rule) = rules::of(control, task) {
-            all_end(name, task, rule, bursts);
+        if let Some(rule) = rules::of(control, leader) {
+            all_end(Counted { name, leader, memory: Memory::NONE }, rule, bursts);
         }
-        refuse::ended(control, name, task);
+        refuse::ended(control, name, leader);
     }
-    rules::forget(control, task);
+    rules::forget(control, leader);
 }
 
 #[inline(always)]
-fn all_end(name: ProcessName, task: Task, rule: Rule, bursts: u32) {
+fn all_end(who: Counted, rule: Rule, bursts: u32) {
+    let tid = who.leader.tid();
     // The highest first, as in a fall.
     for below in 1..=MAX_LEVELS {
         let index = MAX_LEVELS - below;
-        clear(name, task, 0, Crossing::of(rule, index as u32, rule.cell.levels[index]), 0);
+        clear(who, 0, Crossing::of(tid, rule, index as u32, rule.cell.levels[index]), 0);
     }
-    clear(name, task, 0, Crossing::of(rule, BURST, rule.cell.burst_threads), bursts);
-    clear(name, task, 0, Crossing::of(rule, LEAK, rule.cell.leak_marks), 0);
-    let _ = CROSSED.remove(CrossedKey::of(name, STOP, 0));
+    clear(who, 0, Crossing::of(tid, rule, BURST, rule.cell.burst_threads), bursts);
+    clear(who, 0, Crossing::of(tid, rule, LEAK, rule.cell.leak_marks), 0);
+    let _ = CROSSED.remove(CrossedKey::of(who.name, STOP, 0));
 }
 
 #[inline(always)]
-fn clear(name: ProcessName, task: Task, live: u32, crossing: Crossing, count: u32) {
-    if CROSSED.remove(CrossedKey::of(name, crossing.way, count)).is_ok() {
-        report(Kind::LevelCleared, task, live, &crossing);
+fn clear(who: Counted, live: u32, crossing: Crossing, count: u32) {
+    if CROSSED.remove(CrossedKey::of(who.name, crossing.way, count)).is_ok() {
+        report(Kind::LevelCleared, who.leader, who.memory, live, &crossing);
     }
 }
 
 /// A function of its own: there are many ways here, and the verifier walks each copy. False when the ring is full.
 #[inline(never)]
-fn report(kind: Kind, task: Task, threads: u32, crossing: &Crossing) -> bool {
+fn report(kind: Kind, leader: Task, memory: Memory, threads: u32, crossing: &Crossing) -> bool {
     let Some(mut slot) = emit::urgent::<Level>() else {
         return false;
     };
     let record = slot.record();
     // SAFETY: the record's own memory in the ring.
     unsafe {
-        subject::describe(&raw mut (*record).header, kind, emit::now_ns(), task, task.uids(), threads);
+        let subject = Subject { tid: crossing.tid, ..Subject::of(leader) };
+        subject::describe(&raw mut (*record).header, kind, emit::now_ns(), subject, threads);
         (*record).since_ns = crossing.grown.since_ns;
         (*record).level = crossing.bound;
         (*record).way = crossing.way;
@@ -258,14 +266,14 @@ fn report(kind: Kind, task: Task, threads: u32, crossing: &Crossing) -> bool {
         (*record).creator_tid = bpf_get_current_pid_tgid() as u32;
         (*record).pad = 0;
     }
-    read_argv(task, record);
+    read_argv(memory, record);
     slot.send_now();
     true
 }
 
 #[inline(always)]
-fn read_argv(task: Task, record: *mut Level) {
-    let Some(range) = task.arg_range() else {
+fn read_argv(memory: Memory, record: *mut Level) {
+    let Some(range) = memory.arg_range() else {
         // SAFETY: the record's own memory in the ring.
         unsafe { ((*record).argv_len, (*record).argv_total) = (0, 0) };
         return;

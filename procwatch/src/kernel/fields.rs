@@ -22,7 +22,7 @@ macro_rules! field {
 }
 
 /// Seen on Linux 6.18; the older names are those of 5.4 and before.
-const TABLE: [Field; 39] = [
+const TABLE: [Field; 40] = [
     field!(task_pid = "task_struct"."pid"),
     field!(task_tgid = "task_struct"."tgid"),
     field!(task_flags = "task_struct"."flags"),
@@ -42,6 +42,7 @@ const TABLE: [Field; 39] = [
     field!(optional signal_tty = "signal_struct"."tty"),
     field!(signal_nr_threads = "signal_struct"."nr_threads"),
     field!(signal_live = "signal_struct"."live"),
+    field!(signal_curr_target = "signal_struct"."curr_target"),
     field!(signal_flags = "signal_struct"."flags"),
     field!(signal_group_exit_code = "signal_struct"."group_exit_code"),
     field!(cred_uid = "cred"."uid"),
