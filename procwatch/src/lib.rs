@@ -27,6 +27,7 @@ pub mod kernel;
 pub mod layout;
 pub mod lock;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod orphans;
 pub mod outlets;

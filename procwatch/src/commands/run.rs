@@ -22,6 +22,7 @@ use crate::{
     config::Pin,
     kernel::{Kernel, Setup},
     lock::{AGENT_LOCK, AgentLock},
+    memory,
     record::{HealthTopic, Mode},
     rulebook::RuleBook,
     service::{Watchdog, notify},
@@ -133,6 +134,7 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     guard.armed(begun.elapsed());
     guard.report().health(HealthTopic::Armed, &*armed)?;
     notify::ready(&armed);
+    memory::give_back_code();
     let mut watchdog = Watchdog::from_env();
     guard.run(&mut shutdown, &mut inbox, &mut watchdog).await?;
     notify::stopping();

@@ -108,15 +108,3 @@ impl Target {
 /// FNV-1a: it need not withstand anybody, who could write there is root.
 const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
-
-/// Hands the heap that loading needed back to the kernel.
-///
-/// The kernel's types are some 200,000 small pieces once aya has read them. Freed, they would stay in the allocator's
-/// lists for as long as the agent lives: 17.5 MB of the 25 MB that it held.
-pub(super) fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointers, and only returns pages that hold no live allocation.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}

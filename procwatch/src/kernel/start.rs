@@ -8,7 +8,7 @@ use procwatch_common::policy::Control;
 use super::{
     Kernel, KernelError, Setup,
     attach::{Attacher, Links, PICTURE, no_security_hooks, without_cap, without_cred_hook, without_hold},
-    load::{Target, give_back_memory},
+    load::Target,
     maps::Maps,
     object::{PinnedState, Programs, of_control, ring_size},
     pins::{HalfState, PinFolder, State},
@@ -16,6 +16,7 @@ use super::{
     ring_memory::RingMemory,
     threads::ThreadMaps,
 };
+use crate::memory;
 
 impl Kernel {
     /// Loads and attaches all programs; the gate stays closed, so nothing is sent yet. With [`Setup::pin`] it rather takes
@@ -89,7 +90,7 @@ impl Kernel {
             }
             _ => (Programs::Own(Box::new(ebpf)), None),
         };
-        give_back_memory();
+        memory::give_back_heap();
         let mut kernel = Self::assemble(programs, links, pinned, maps, setup)?;
         kernel.control = Control { agent: process::id(), ..Control::default() };
         kernel.control.cred_hook = u32::from(kernel.links.see_creds());
@@ -200,7 +201,7 @@ impl Kernel {
         }
         attacher.security(setup)?;
         drop(btf);
-        give_back_memory();
+        memory::give_back_heap();
         Ok(())
     }
 }
