@@ -16,7 +16,11 @@ impl Room {
     fn new() -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").unwrap();
         let history = folder.path().join("history.db");
-        fs::write(folder.path().join("procwatch.toml"), format!("[history]\npath = {history:?}\n")).unwrap();
+        fs::write(
+            folder.path().join("procwatch.toml"),
+            format!("[history]\npath = '{}'\n", history.display()),
+        )
+        .unwrap();
         Self(folder)
     }
 
