@@ -45,6 +45,11 @@ pub(crate) fn of(program: &str) -> Option<&'static Guest> {
     GUESTS.iter().find(|guest| guest.name == prefix)
 }
 
+/// Whether the kind of guest of this name gets the agent as a package.
+pub(crate) fn is_packaged(name: &str) -> bool {
+    GUESTS.iter().any(|guest| guest.name == name && guest.packaged)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

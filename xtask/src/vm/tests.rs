@@ -92,7 +92,7 @@ fn job(guest: &Guest, programs: &[&TestProgram], luggage: &Luggage, filter: Opti
 }
 
 /// Does the jobs on a kernel, one after the other.
-pub(crate) fn run(lab: &Lab, kernel: &Kernel, jobs: &[Job]) -> Outcome {
+pub(crate) fn run<'j>(lab: &Lab, kernel: &Kernel, jobs: impl IntoIterator<Item = &'j Job>) -> Outcome {
     let mut all = Outcome::default();
     for job in jobs {
         let outcome = match lab.run(kernel, job) {
