@@ -19,7 +19,7 @@ seen() {
   local command=$1 line word
   shift
   for ((i = 0; i < 300; i++)); do
-    while IFS= read -r line; do
+    while IFS= read -r line || [[ $line ]]; do
       for word; do [[ $line == *"$word"* ]] || continue 2; done
       printf '%.160s\n' "$line"
       return
@@ -48,6 +48,7 @@ name = "tour"
 kind = "webhook"
 url = "http://127.0.0.1:9465/"
 on = ["alert", "outcome"]
+severity = "notice"
 TOML
 procwatch check --only-config
 systemctl enable --quiet --now procwatch
@@ -104,11 +105,14 @@ seen scrape "procwatch_placed_processes_total " 1
 step "webhook";    seen "cat $here/webhook" alert "$explosion" warning; seen "cat $here/webhook" outcome "$stray"
 
 step "top"
+# It runs in a terminal of its own until the process is on its screen, and is left by its key.
 (
   seen "cat $here/top" "$explosion" > /dev/null
   printf q
-) | script --quiet --flush --return --command 'stty rows 40 cols 130; exec procwatch top --no-colour' "$here/top" > /dev/null
-seen "tr \\033 \\n" "$explosion" < "$here/top"
+) | timeout 120 script --quiet --flush --return --command 'stty rows 40 cols 130; exec procwatch top --no-colour' \
+  "$here/top" > /dev/null
+tr '\033' '\n' < "$here/top" > "$here/screen"
+seen "cat $here/screen" "$explosion"
 
 step "all of it was told everywhere"
 systemctl stop tour-login
