@@ -9,18 +9,20 @@ use tempfile::TempDir;
 /// What is promised.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// A configuration with a history in memory: how long a disk takes to write its last page is not the agent's to promise.
+/// A configuration with every output, on files in memory: how long a disk takes to write its last page is not the agent's
+/// to promise.
 struct Room(TempDir);
 
 impl Room {
     fn new() -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").unwrap();
-        let history = folder.path().join("history.db");
-        fs::write(
-            folder.path().join("procwatch.toml"),
-            format!("[history]\npath = '{}'\n", history.display()),
-        )
-        .unwrap();
+        let room = folder.path().display();
+        let config = format!(
+            "[history]\npath = '{room}/history.db'\n[log]\npath = '{room}/log.jsonl'\n\
+             [metrics]\nlisten = '{room}/metrics.sock'\n\
+             [[outlet]]\nname = 'nobody'\nkind = 'webhook'\nurl = 'http://127.0.0.1:9/'\nseverity = 'emergency'\n"
+        );
+        fs::write(folder.path().join("procwatch.toml"), config).unwrap();
         Self(folder)
     }
 
@@ -95,6 +97,7 @@ fn an_idle_agent_is_silent_and_asleep() {
         let now = wake_ups(pid);
         (std::mem::replace(&mut last, now) == now).then_some(())
     });
+    assert!(resident_kib(pid) < 20 << 10, "{} KiB resident", resident_kib(pid));
     let told = agent.records().len();
     let before = wake_ups(pid);
     // Not to let something happen, but to see that nothing does.
@@ -110,6 +113,12 @@ fn an_idle_agent_is_silent_and_asleep() {
         assert!(wake_ups <= 3 * events as u64 + WATCHED.as_secs(), "{wake_ups}: {kinds:?}");
     }
     agent.finish();
+}
+
+fn resident_kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// How often its threads went to sleep: as often as they woke up.
