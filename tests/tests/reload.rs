@@ -126,6 +126,26 @@ fn rules_of_a_process_are_chosen_anew() {
 }
 
 #[test]
+fn an_alert_of_which_no_rule_speaks_any_more_is_over() {
+    needs!(Root, Bpf);
+    let told = Told::new(&levels("[60, 80]"));
+    let mut pool = Pool::raw_clone();
+    let pid = pool.pid();
+    pool.threads(90);
+    told.agent.wait_for_many(2, "both alerts", |record| record["kind"] == "alert" && record["pid"] == pid);
+    told.reload(&levels("[60, 120]"));
+    let cleared = told.agent.wait_for_event("cleared", pid);
+    assert_eq!((number(&cleared["level"]), number(&cleared["threads"])), (80, 90), "{cleared}");
+    assert_eq!((text(&cleared["rule"]), &cleared["ended"]), ("threads[1]", &Value::Bool(false)));
+    pool.end();
+    // The one that goes on ends when the process does, and the one that is over does not end again.
+    told.agent.wait_for("the end", |record| record["kind"] == "cleared" && record["level"] == 60);
+    let records = told.agent.finish().records;
+    let ends = records.iter().filter(|record| record["kind"] == "cleared" && record["pid"] == pid);
+    assert_eq!(ends.count(), 2);
+}
+
+#[test]
 fn a_step_that_is_to_come_outlives_a_reload_that_does_not_concern_it() {
     needs!(Root, Bpf);
     let rules = levels("[60]") + "[threads.actions]\nnotice = [{ do = \"diagnose\", after = \"2s\" }]\n";

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     config::Config,
+    detect::threads,
+    event::Subject,
     execute::contain::Warden,
+    kernel::carry::Over,
     record::{HealthTopic, Mode},
     rulebook::RuleBook,
     service::notify,
@@ -76,11 +79,12 @@ impl Guard {
         let told = if rules.are_in_force(kernel, enforce) { None } else { Some(rules.replace(kernel)?) };
         placer.change(places, kernel, mount)?;
         measures.change(&config, rules.warden().clone());
-        self.rules = rules;
+        let before = std::mem::replace(&mut self.rules, rules);
         if let Some(told) = told {
             self.measures.forget_steps();
-            self.choose_rules()?;
-            self.rules.resume(&mut self.kernel, told, enforce)?;
+            let subjects = self.choose_rules()?;
+            let over = self.rules.resume(&mut self.kernel, told, enforce)?;
+            self.tell_over(&over, &subjects, &before)?;
         }
         self.look_around()?;
         self.placer.begin_to_hold(&mut self.kernel)?;
@@ -94,5 +98,26 @@ impl Guard {
             Err(error) => format!("; {error}"),
         };
         self.report.health(HealthTopic::Reloaded, format!("reloaded: {}{done}", describe(&self.config)))
+    }
+
+    /// Alerts that nothing says any more are some: who waits for their end is told of it.
+    fn tell_over(
+        &mut self,
+        over: &[Over],
+        subjects: &[Subject],
+        before: &RuleChooser,
+    ) -> Result<(), AgentError> {
+        let time = self.report.now();
+        for over in over {
+            // One that has ended meanwhile has nobody to speak for it: its exit record follows.
+            if let Some(subject) = subjects.iter().find(|subject| subject.key() == over.process) {
+                self.report.cleared(
+                    threads::over((over.way, over.bound), over.rule, time, subject),
+                    before.book(),
+                    None,
+                )?;
+            }
+        }
+        Ok(())
     }
 }

@@ -10,7 +10,10 @@ use crate::{
     event::{Event, Exec, ProcessKey, Subject},
     execute::contain::{Warden, target::Target},
     inspect,
-    kernel::{Kernel, carry::Told},
+    kernel::{
+        Kernel,
+        carry::{Over, Told},
+    },
     rulebook::RuleBook,
     text::Text,
 };
@@ -55,7 +58,8 @@ impl RuleChooser {
     pub fn arm(&self, kernel: &mut Kernel, enforce: bool) -> Result<(), AgentError> {
         // The processes get their rules with the first picture: what was told before stands until then.
         let told = self.replace(kernel)?;
-        self.resume(kernel, told, enforce)
+        // Nobody was told of anything yet.
+        self.resume(kernel, told, enforce).map(drop)
     }
 
     /// Tells the kernel programs these rules in place of others. They pause until [`Self::resume`], so that every process
@@ -70,20 +74,22 @@ impl RuleChooser {
         Ok(told)
     }
 
-    /// From here on these rules are in force.
+    /// From here on these rules are in force. Returns the alerts that are over because nothing says any more that they are
+    /// some.
     ///
     /// # Errors
     /// When the kernel refuses a write.
-    pub fn resume(&self, kernel: &mut Kernel, told: Told, enforce: bool) -> Result<(), AgentError> {
-        kernel.threads().carry_over(told)?;
+    pub fn resume(&self, kernel: &mut Kernel, told: Told, enforce: bool) -> Result<Vec<Over>, AgentError> {
+        let over = kernel.threads().carry_over(told)?;
         let (floor, others) = (self.book.floor(), self.book.has_others());
-        Ok(kernel.steer(|control| {
+        kernel.steer(|control| {
             control.floor = floor.unwrap_or(u32::MAX);
             control.thread_rules = u32::from(others);
             control.enforce = u32::from(enforce);
             control.urgent = 1;
             control.thread_policy = self.mark(enforce);
-        })?)
+        })?;
+        Ok(over)
     }
 
     /// Whether the kernel programs have these very rules from the agent before.

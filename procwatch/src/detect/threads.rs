@@ -22,6 +22,12 @@ pub fn lasting(way: Way, rule: u32, time: BootTime, subject: &Subject) -> Alert 
     found((way, subject.threads), rule, time, subject)
 }
 
+/// The end of an alert whose rule is no more.
+pub fn over((way, level): (Way, u32), rule: u32, time: BootTime, subject: &Subject) -> Event {
+    let change = LevelChange { way, level, rule, growth: None, creator_tid: 0, argv: None };
+    Event { time, cpu: 0, seq: 0, subject: subject.clone(), body: Body::LevelCleared(change) }
+}
+
 fn found((way, level): (Way, u32), rule: u32, time: BootTime, subject: &Subject) -> Alert {
     let change = LevelChange { way, level, rule, growth: None, creator_tid: 0, argv: None };
     let body = Body::LevelCrossed(change);

@@ -5,20 +5,35 @@ use procwatch_common::{
     policy::{MAX_LEVELS, ThreadCell},
 };
 
-/// The processes above the floor, each with what its rule said when the rules were replaced.
+use crate::event::{ProcessKey, Way};
+
+/// The processes above the floor, each with the number of its rule and what that said when the rules were replaced.
 #[derive(Clone, Debug, Default)]
 #[must_use = "alerts that hold no more hide those to come until this is carried over"]
-pub struct Told(Vec<([u64; 2], ThreadCell)>);
+pub struct Told(Vec<([u64; 2], u32, ThreadCell)>);
+
+/// An alert that was told under a rule that is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Over {
+    /// Whose.
+    pub process: ProcessKey,
+    /// The number of the rule.
+    pub rule: u32,
+    /// Which bound.
+    pub way: Way,
+    /// What it was: threads, for a leak marks.
+    pub bound: u32,
+}
 
 impl Told {
     /// Adds a process, by its name in the map `GROWTH`.
-    pub(super) fn push(&mut self, process: [u64; 2], rule: ThreadCell) {
-        self.0.push((process, rule));
+    pub(super) fn push(&mut self, process: [u64; 2], number: u32, rule: ThreadCell) {
+        self.0.push((process, number, rule));
     }
 }
 
 impl IntoIterator for Told {
-    type Item = ([u64; 2], ThreadCell);
+    type Item = ([u64; 2], u32, ThreadCell);
     type IntoIter = std::vec::IntoIter<Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {
@@ -77,6 +92,16 @@ impl Change {
     }
 }
 
+/// The bound of a rule by the low word of its name in the map `CROSSED`. A stop is an event, and never over.
+pub(super) fn bound(rule: &ThreadCell, name: u32) -> Option<(Way, u32)> {
+    match name & 0xffff {
+        BURST => Some((Way::Burst, rule.burst_threads)),
+        LEAK => Some((Way::Leak, rule.leak_marks)),
+        STOP => None,
+        index => levels(rule).get(index as usize).map(|level| (Way::Level(index), *level)),
+    }
+}
+
 fn levels(cell: &ThreadCell) -> &[u32] {
     &cell.levels[..(cell.level_count as usize).min(MAX_LEVELS)]
 }
@@ -114,6 +139,14 @@ mod tests {
         let changed = change(&grown(&[0]), &rule(&[80]), &rule(&[40, 80])).unwrap();
         assert_eq!(changed.growth.told[..4], [0, 1, 0, 0]);
         assert_eq!((changed.forget, changed.remember), (vec![0], vec![1]));
+    }
+
+    #[test]
+    fn bounds_are_found_by_their_names() {
+        let rule = ThreadCell { burst_threads: 40, leak_marks: 3, stop_at: 100, ..rule(&[80, 120]) };
+        let bounds = [1, 7 << 16 | BURST, LEAK, STOP, 2].map(|name| bound(&rule, name));
+        let levels = [Some((Way::Level(1), 120)), Some((Way::Burst, 40)), Some((Way::Leak, 3)), None, None];
+        assert_eq!(bounds, levels);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use procwatch_common::{
 
 use super::{
     KernelError,
-    carry::{self, Told},
+    carry::{self, Over, Told},
     maps::Maps,
 };
 use crate::event::{BootTime, ProcessKey, Way};
@@ -50,7 +50,8 @@ impl ThreadMaps {
         // What ends meanwhile ends the walk; what it had begun is no more.
         let processes: Vec<[u64; 2]> = self.growth.keys().map_while(Result::ok).collect();
         for process in processes {
-            told.push(process, self.rule_cell(process)?);
+            let number = self.rule_number(process);
+            told.push(process, number, self.rules.get(&number, 0).map_err(named("THREAD_RULES"))?);
         }
         let nothing = ThreadCell::default();
         for number in 0..MAX_THREAD_RULES {
@@ -61,21 +62,30 @@ impl ThreadMaps {
     }
 
     /// What was told under the rules before and holds under those of now is not told again, and what holds no more is
-    /// forgotten: it would hide an alert to come.
+    /// forgotten: it would hide an alert to come. Returns what was forgotten.
     ///
     /// # Errors
     /// When the kernel refuses a write.
-    pub fn carry_over(&mut self, told: Told) -> Result<(), KernelError> {
-        for (process, before) in told {
+    pub fn carry_over(&mut self, told: Told) -> Result<Vec<Over>, KernelError> {
+        let mut over = Vec::new();
+        for (process, rule, before) in told {
             let Ok(growth) = self.growth.get(&process, 0) else {
                 continue;
             };
-            let Some(change) = carry::change(&growth, &before, &self.rule_cell(process)?) else {
+            let now = self.rules.get(&self.rule_number(process), 0).map_err(named("THREAD_RULES"))?;
+            let Some(change) = carry::change(&growth, &before, &now) else {
                 continue;
             };
             for way in change.forget {
                 // That it is not there is as good.
                 let _ = self.crossed.remove(&named_way(process, way));
+                let bound = carry::bound(&before, way);
+                over.extend(bound.map(|(way, bound)| Over {
+                    process: process_key(process),
+                    rule,
+                    way,
+                    bound,
+                }));
             }
             for way in change.remember {
                 self.crossed.insert(named_way(process, way), 0, 0).map_err(named("CROSSED"))?;
@@ -83,13 +93,12 @@ impl ThreadMaps {
             // One that has ended stays away.
             let _ = self.growth.insert(process, change.growth, BPF_EXIST);
         }
-        Ok(())
+        Ok(over)
     }
 
-    /// What the rule of a process says, by its name in the map `GROWTH`.
-    fn rule_cell(&self, [start_ns, pid]: [u64; 2]) -> Result<ThreadCell, KernelError> {
-        let rule = self.rule_of(ProcessKey { pid: pid as u32, start: BootTime(start_ns) }).unwrap_or(0);
-        self.rules.get(&rule, 0).map_err(named("THREAD_RULES"))
+    /// The number of a process' rule, by its name in the map `GROWTH`.
+    fn rule_number(&self, process: [u64; 2]) -> u32 {
+        self.rule_of(process_key(process)).unwrap_or(0)
     }
 
     /// Says which rule a process has. What an alert's step has capped stays capped, unless it is protected now.
@@ -192,6 +201,11 @@ impl ThreadMaps {
 
 const fn key(process: ProcessKey, bound: u32) -> [u64; 2] {
     named_way([process.start.0, process.pid as u64], bound)
+}
+
+/// A process by its name in the map `GROWTH`.
+const fn process_key([start_ns, pid]: [u64; 2]) -> ProcessKey {
+    ProcessKey { pid: pid as u32, start: BootTime(start_ns) }
 }
 
 /// The name of a bound that a process has crossed, in the map `CROSSED`.
