@@ -107,10 +107,10 @@ fn soak(procwatch: &Path, minutes: u64) -> Result<()> {
 fn everything(folder: &Path) -> String {
     let path = |name: &str| folder.join(name).display().to_string();
     format!(
-        "[log]\npath = \"{}\"\nkinds = [\"alert\", \"cleared\", \"exec\"]\nmax-size = \"8M\"\nkeep-size = \"64M\"\n\
+        "[log]\npath = \"{}\"\nkinds = [\"alert\", \"cleared\", \"exec\"]\nmax-size = \"8M\"\ndisk-limit = \"64M\"\n\
          [history]\npath = \"{}\"\nevents = [\"exec\"]\n\
          [metrics]\nlisten = \"127.0.0.1:19464\"\n\
-         [[outlet]]\nname = \"soak\"\nkind = \"command\"\nargv = [\"/bin/true\"]\non = [\"alert\"]\n\
+         [[outlet]]\nname = \"soak\"\nkind = \"command\"\ncommand = [\"/bin/true\"]\non = [\"alert\"]\n\
          [[threads]]\nlevels = [60, 100, 500, 1000]\n",
         path("soak.jsonl"),
         path("history.db"),
