@@ -5,15 +5,14 @@ use std::{path::Path, sync::Arc};
 use super::{AgentError, ask::Asker, tally::Tally};
 use crate::{
     config::{Config, HistoryConfig, LogConfig, SocketConfig, metrics::MetricsConfig, outlet::OutletConfig},
-    history::History,
-    log::Log,
+    history, log,
     metrics::Metrics,
     outlets::Outlet,
     record::Record,
-    service::{journal, notify},
+    service::{self, notify},
     sink::{
         headline::Headline,
-        journal::Journal,
+        journal,
         listener::{Complaints, Listener, Told},
     },
     socket::{audience::Audience, server::Server},
@@ -43,7 +42,7 @@ pub enum Wanted {
 impl Wanted {
     /// All outputs of a configuration.
     pub fn all(config: &Config) -> Vec<Self> {
-        let journal = journal::is_stdout().then_some(Self::Journal);
+        let journal = service::journal::is_stdout().then_some(Self::Journal);
         let headline = notify::is_wanted().then_some(Self::Headline);
         let socket = config.socket.clone().map(Self::Socket);
         let metrics = config.metrics.clone().map(Self::Metrics);
@@ -71,12 +70,12 @@ impl Wanted {
             |source| AgentError::Output { what, source }
         };
         Ok(match self {
-            Self::Log(log) => Box::new(Log::open(log, complaints).map_err(failed(&log.path))?),
+            Self::Log(log) => Box::new(log::open(log, complaints).map_err(failed(&log.path))?),
             Self::History(history) => {
-                Box::new(History::open(history, asker, complaints).map_err(failed(&history.path))?)
+                Box::new(history::open(history, asker, complaints).map_err(failed(&history.path))?)
             }
             Self::Journal => {
-                Box::new(Journal::open(complaints.clone()).map_err(AgentError::io("the journal"))?)
+                Box::new(journal::open(complaints.clone()).map_err(AgentError::io("the journal"))?)
             }
             Self::Headline => Box::<Headline>::default(),
             Self::Socket(config) => Box::new(Server::open(config, audience, asker, complaints)?),

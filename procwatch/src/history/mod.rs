@@ -21,7 +21,7 @@ mod writer;
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, mpsc},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
@@ -39,12 +39,8 @@ use crate::{
     config::HistoryConfig,
     inspect,
     record::Kinds,
-    sink::{
-        listener::{Complaints, Listener, Told},
-        queue::{Feeder, Intake, QUEUE_BYTES},
-        trouble::Trouble,
-    },
-    status::{OutputStatus, Status},
+    sink::{listener::Complaints, queue::Intake, queued::Queued, trouble::Trouble},
+    status::Status,
     text::shown,
 };
 
@@ -70,54 +66,21 @@ pub enum HistoryError {
     Output(#[from] io::Error),
 }
 
-/// The history, as the agent's loop sees it.
-pub struct History {
-    kinds: Kinds,
-    feeder: Feeder,
-}
-
-impl History {
-    /// Starts the thread. A database that cannot be opened is complained of: the agent goes on without it. Must be
-    /// called within the agent's runtime.
-    ///
-    /// # Errors
-    /// When no thread can be made, or the kernel does not tell which boot this is.
-    pub fn open(config: &HistoryConfig, asker: &Asker, complaints: &Complaints) -> io::Result<Self> {
-        let kinds = Kinds::own().and(config.events);
-        let what = format!("history {}", shown(&config.path));
-        let writer = Writer::new(config.clone(), boot_id()?, inspect::threads);
-        let complaints = complaints.clone();
-        let ask = asking(asker.clone(), Handle::current());
-        let feeder = Feeder::start(NAME, QUEUE_BYTES, move |intake| {
-            let trouble = Trouble::new(what, complaints, intake.counts());
-            work(intake, writer, trouble, ask);
-        })?;
-        Ok(Self { kinds, feeder })
-    }
-}
-
-impl Listener for History {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn stream_kinds(&self) -> u32 {
-        self.kinds.stream_bits()
-    }
-
-    fn on(&mut self, told: &Arc<Told>) {
-        if self.kinds.contains(told.record.body.kind()) {
-            self.feeder.offer(told);
-        }
-    }
-
-    fn status(&self) -> OutputStatus {
-        self.feeder.status(NAME)
-    }
-
-    fn finish(self: Box<Self>) {
-        self.feeder.finish();
-    }
+/// Starts the thread. A database that cannot be opened is complained of: the agent goes on without it. Must be
+/// called within the agent's runtime.
+///
+/// # Errors
+/// When no thread can be made, or the kernel does not tell which boot this is.
+pub fn open(config: &HistoryConfig, asker: &Asker, complaints: &Complaints) -> io::Result<Queued> {
+    let kinds = Kinds::own().and(config.events);
+    let what = format!("history {}", shown(&config.path));
+    let writer = Writer::new(config.clone(), boot_id()?, inspect::threads);
+    let complaints = complaints.clone();
+    let ask = asking(asker.clone(), Handle::current());
+    Queued::start(NAME, kinds, move |intake| {
+        let trouble = Trouble::new(what, complaints, intake.counts());
+        work(intake, writer, trouble, ask);
+    })
 }
 
 /// Asks the agent's loop how it is, from another thread; `None` when it does not answer soon.

@@ -24,6 +24,7 @@ use crate::{
         Record, Result as MoveResult, Severity,
     },
     samples,
+    sink::listener::Told,
 };
 
 pub(super) const SECOND: u64 = 1_000_000_000;

@@ -7,7 +7,7 @@ mod aside;
 mod compress;
 mod writer;
 
-use std::{io, sync::Arc, time::Instant};
+use std::{io, time::Instant};
 
 use jiff::Timestamp;
 
@@ -15,13 +15,8 @@ use self::writer::Writer;
 use crate::{
     config::LogConfig,
     files,
-    record::{Body, Kinds},
-    sink::{
-        listener::{Complaints, Listener, Told},
-        queue::{Feeder, Intake, QUEUE_BYTES},
-        trouble::Trouble,
-    },
-    status::OutputStatus,
+    record::Body,
+    sink::{listener::Complaints, queue::Intake, queued::Queued, trouble::Trouble},
     text::shown,
 };
 
@@ -29,33 +24,24 @@ use crate::{
 const BATCH_BYTES: usize = 256 << 10;
 const NAME: &str = "log";
 
-/// The log, as the agent's loop sees it.
-pub struct Log {
-    kinds: Kinds,
-    feeder: Feeder,
-}
-
-impl Log {
-    /// Opens the file, so that what cannot be opened is told now, and starts the thread. A disk that is full or fails is
-    /// no reason to do without the agent: that is complained of when lines come.
-    ///
-    /// # Errors
-    /// What the kernel says when it cannot be opened, or no thread can be made.
-    pub fn open(config: &LogConfig, complaints: &Complaints) -> io::Result<Self> {
-        match files::append(&config.path) {
-            Err(error) if !is_of_the_disk(&error) => return Err(error),
-            _ => {}
-        }
-        let what = format!("log {}", shown(&config.path));
-        let (kinds, complaints, config) = (config.kinds, complaints.clone(), config.clone());
-        // A file is put aside between two batches.
-        let most = BATCH_BYTES.min(usize::try_from(config.max_size / 2).unwrap_or(BATCH_BYTES));
-        let feeder = Feeder::start(NAME, QUEUE_BYTES, move |intake| {
-            let trouble = Trouble::new(what, complaints, intake.counts());
-            work(intake, most, Writer::new(config, Timestamp::now), trouble);
-        })?;
-        Ok(Self { kinds, feeder })
+/// Opens the file, so that what cannot be opened is told now, and starts the thread. A disk that is full or fails is
+/// no reason to do without the agent: that is complained of when lines come.
+///
+/// # Errors
+/// What the kernel says when it cannot be opened, or no thread can be made.
+pub fn open(config: &LogConfig, complaints: &Complaints) -> io::Result<Queued> {
+    match files::append(&config.path) {
+        Err(error) if !is_of_the_disk(&error) => return Err(error),
+        _ => {}
     }
+    let what = format!("log {}", shown(&config.path));
+    let (kinds, complaints, config) = (config.kinds, complaints.clone(), config.clone());
+    // A file is put aside between two batches.
+    let most = BATCH_BYTES.min(usize::try_from(config.max_size / 2).unwrap_or(BATCH_BYTES));
+    Queued::start(NAME, kinds, move |intake| {
+        let trouble = Trouble::new(what, complaints, intake.counts());
+        work(intake, most, Writer::new(config, Timestamp::now), trouble);
+    })
 }
 
 /// Troubles that may pass without anybody's changing the configuration.
@@ -63,30 +49,6 @@ fn is_of_the_disk(error: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
         || error.raw_os_error() == Some(libc::EIO)
-}
-
-impl Listener for Log {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn stream_kinds(&self) -> u32 {
-        self.kinds.stream_bits()
-    }
-
-    fn on(&mut self, told: &Arc<Told>) {
-        if self.kinds.contains(told.record.body.kind()) {
-            self.feeder.offer(told);
-        }
-    }
-
-    fn status(&self) -> OutputStatus {
-        self.feeder.status(NAME)
-    }
-
-    fn finish(self: Box<Self>) {
-        self.feeder.finish();
-    }
 }
 
 /// Writes until the end.

@@ -3,6 +3,7 @@ use std::{
     fs::{self, OpenOptions},
     io::Read as _,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,7 +12,12 @@ use jiff::ToSpan as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{config::Sync, record::Record, samples};
+use crate::{
+    config::Sync,
+    record::Record,
+    samples,
+    sink::listener::{Listener as _, Told},
+};
 
 thread_local! {
     static NOW: Cell<Timestamp> = Cell::new("2026-11-22T15:00:00Z".parse().unwrap());
@@ -271,7 +277,7 @@ fn the_listener_writes_what_is_wanted_and_finishes() {
         let path = folder.path().join(format!("{sync:?}.jsonl"));
         let config = LogConfig { path: path.clone(), sync, ..LogConfig::default() };
         let (complaints, mut complained) = Complaints::channel();
-        let mut log = Box::new(Log::open(&config, &complaints).unwrap());
+        let mut log = Box::new(open(&config, &complaints).unwrap());
         assert_eq!((log.name(), log.stream_kinds()), ("log", 0));
         let mut expected = Vec::new();
         for number in 0..500 {
@@ -292,7 +298,7 @@ fn the_listener_writes_what_is_wanted_and_finishes() {
 fn what_cannot_be_opened_is_told_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let (complaints, _complained) = Complaints::channel();
-    let open = |path: PathBuf| Log::open(&LogConfig { path, ..LogConfig::default() }, &complaints);
+    let open = |path: PathBuf| open(&LogConfig { path, ..LogConfig::default() }, &complaints);
     assert!(open(folder.path().to_owned()).is_err(), "a folder");
     assert!(open(folder.path().join("no/such/folder")).is_err());
     assert!(open("/dev/full".into()).is_err(), "a device");

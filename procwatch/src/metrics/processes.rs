@@ -3,16 +3,13 @@
 use procwatch_common::policy::FLOOR_THREADS;
 
 use super::text::{Exposition, Type};
-use crate::status::ProcessRow;
-
-/// Words for the gravest alert of a process.
-const SEVERITIES: [&str; 4] = ["notice", "warning", "critical", "emergency"];
+use crate::{record::Severity, status::ProcessRow};
 
 /// Writes at most `most` of those above the floor, those with the most threads, and how many there are in all.
 pub(super) fn write(out: &mut Exposition, mut rows: Vec<ProcessRow>, most: u32) {
     let mut alerting =
         out.family("procwatch_alerting_processes", Type::Gauge, "Processes with an alert, by the gravest.");
-    for severity in SEVERITIES {
+    for severity in Severity::ALL.map(Severity::name) {
         let count = rows.iter().filter(|row| row.alert.as_deref() == Some(severity)).count();
         alerting.sample(&[("severity", severity)], count);
     }

@@ -21,6 +21,9 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// From the least to the gravest.
+    pub const ALL: [Self; 4] = [Self::Notice, Self::Warning, Self::Critical, Self::Emergency];
+
     /// The severity of the level at `index` in the list.
     pub const fn of_level(index: u32) -> Self {
         match index {

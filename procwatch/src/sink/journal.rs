@@ -5,20 +5,19 @@
 
 use std::{
     io,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
     human::{Human, Style},
-    listener::{Complaints, Listener, Told},
-    queue::{Feeder, Intake, QUEUE_BYTES},
+    listener::{Complaints, Told},
+    queue::Intake,
+    queued::Queued,
     trouble::Trouble,
 };
 use crate::{
-    record::{ActResult, Body, Health, HealthTopic, HoldResult, Process, Result as Moved, Severity},
+    record::{ActResult, Body, Health, HealthTopic, HoldResult, Kinds, Process, Result as Moved, Severity},
     service::journal::{Entry, Priority, Socket},
-    status::OutputStatus,
 };
 
 /// How long the journal is waited for with one record.
@@ -29,44 +28,19 @@ const BATCH_BYTES: usize = 64 << 10;
 
 const NAME: &str = "journal";
 
-/// The journal as one who is told every record.
-#[derive(Debug)]
-pub struct Journal(Feeder);
-
-impl Journal {
-    /// Opens it, whether the journal is there now or not.
-    ///
-    /// # Errors
-    /// When there are no descriptors or threads left.
-    pub fn open(complaints: Complaints) -> io::Result<Self> {
-        Self::over(Socket::new(Some(PATIENCE))?, complaints)
-    }
-
-    fn over(socket: Socket, complaints: Complaints) -> io::Result<Self> {
-        let feeder = Feeder::start(NAME, QUEUE_BYTES, move |intake| {
-            let trouble = Trouble::new("the journal".to_owned(), complaints, intake.counts());
-            write(intake, &socket, trouble);
-        })?;
-        Ok(Self(feeder))
-    }
+/// Opens the journal, whether it is there now or not.
+///
+/// # Errors
+/// When there are no descriptors or threads left.
+pub fn open(complaints: Complaints) -> io::Result<Queued> {
+    over(Socket::new(Some(PATIENCE))?, complaints)
 }
 
-impl Listener for Journal {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn on(&mut self, told: &Arc<Told>) {
-        self.0.offer(told);
-    }
-
-    fn status(&self) -> OutputStatus {
-        self.0.status(NAME)
-    }
-
-    fn finish(self: Box<Self>) {
-        self.0.finish();
-    }
+fn over(socket: Socket, complaints: Complaints) -> io::Result<Queued> {
+    Queued::start(NAME, Kinds::own(), move |intake| {
+        let trouble = Trouble::new("the journal".to_owned(), complaints, intake.counts());
+        write(intake, &socket, trouble);
+    })
 }
 
 /// Writes until the end.

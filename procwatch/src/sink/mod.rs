@@ -7,6 +7,7 @@ pub mod journal;
 pub mod json;
 pub mod listener;
 pub(crate) mod queue;
+pub(crate) mod queued;
 pub(crate) mod trouble;
 
 use std::io::{self, IsTerminal};

@@ -16,8 +16,6 @@ const TOP: f64 = 18.0;
 const COLOURS: [&str; 4] = ["#5b9bd5", "#e8a33d", "#d9534f", "#8b1a1a"];
 /// By curve.
 const LINES: [&str; 5] = ["#2f6fb0", "#c9642b", "#3c8d53", "#8a4fa3", "#7a6a2b"];
-const SEVERITIES: [Severity; 4] =
-    [Severity::Notice, Severity::Warning, Severity::Critical, Severity::Emergency];
 
 /// The plot while it is drawn.
 struct Plot {
@@ -100,7 +98,7 @@ pub(super) fn alerts(report: &Report, zone: &TimeZone) -> String {
     let width = (WIDTH - LEFT) / PARTS as f64;
     for (number, part) in report.parts.iter().enumerate() {
         let mut y = TOP + HEIGHT;
-        for ((count, colour), severity) in part.iter().zip(COLOURS).zip(SEVERITIES) {
+        for ((count, colour), severity) in part.iter().zip(COLOURS).zip(Severity::ALL) {
             if *count > 0 {
                 let height = HEIGHT * *count as f64 / most as f64;
                 y -= height;
@@ -109,7 +107,7 @@ pub(super) fn alerts(report: &Report, zone: &TimeZone) -> String {
             }
         }
     }
-    for (number, (severity, colour)) in SEVERITIES.into_iter().zip(COLOURS).enumerate() {
+    for (number, (severity, colour)) in Severity::ALL.into_iter().zip(COLOURS).enumerate() {
         let x = 200.0 + 100.0 * number as f64;
         plot.bar((x, 3.0), (9.0, 9.0), colour, severity.name());
         plot.text(x + 13.0, 11.0, "start", severity.name());

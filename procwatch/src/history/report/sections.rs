@@ -32,9 +32,6 @@ impl Table {
     }
 }
 
-const SEVERITIES: [Severity; 4] =
-    [Severity::Notice, Severity::Warning, Severity::Critical, Severity::Emergency];
-
 /// A time of day with its date.
 pub(super) fn shown(time: Timestamp, zone: &TimeZone) -> String {
     zone.to_datetime(time).strftime("%Y-%m-%d %H:%M:%S").to_string()
@@ -101,7 +98,7 @@ fn alerts(report: &Report) -> Section {
             .filter(|number| **number > 0)
             .map(|number| format!("{number} {}", severity.name()))
     };
-    let parts: Vec<String> = SEVERITIES.iter().rev().filter_map(by).collect();
+    let parts: Vec<String> = Severity::ALL.iter().rev().filter_map(by).collect();
     let summary = match (all, report.open_alerts) {
         (0, _) => "none".to_owned(),
         (_, 0) => format!("{all}: {}", parts.join(", ")),

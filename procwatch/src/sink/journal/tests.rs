@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     record::{Exec, Record},
     samples::{self, comm, command, record},
+    sink::listener::Listener,
 };
 
 fn shown(record: Record) -> String {
@@ -86,17 +87,17 @@ fn gravity_follows_the_severity() {
         }
         priority(&record.body)
     };
-    let severities = [Severity::Notice, Severity::Warning, Severity::Critical, Severity::Emergency];
+    let severities = Severity::ALL;
     assert_eq!(
         severities.map(graded),
         [Priority::Notice, Priority::Warning, Priority::Critical, Priority::Alert]
     );
 }
 
-fn journal_at(path: &Path) -> (Box<Journal>, tokio::sync::mpsc::Receiver<String>) {
+fn journal_at(path: &Path) -> (Box<Queued>, tokio::sync::mpsc::Receiver<String>) {
     let (complaints, made) = Complaints::channel();
     let socket = Socket::to(path, Some(Duration::from_millis(10))).unwrap();
-    (Box::new(Journal::over(socket, complaints).unwrap()), made)
+    (Box::new(over(socket, complaints).unwrap()), made)
 }
 
 #[test]
@@ -146,7 +147,7 @@ fn a_journal_that_takes_nothing_costs_records_and_no_time() {
     let _deaf = UnixDatagram::bind(&path).unwrap();
     let (complaints, _made) = Complaints::channel();
     let socket = Socket::to(&path, Some(Duration::from_mins(1))).unwrap();
-    let mut journal = Journal::over(socket, complaints).unwrap();
+    let mut journal = over(socket, complaints).unwrap();
     let told = Told::new(of_kind("alert")).unwrap();
     let begun = Instant::now();
     while journal.status().dropped == 0 {
