@@ -6,7 +6,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use procwatch_tests::{Agent, Pool, Started, compiled, needs, number, text, until};
+use procwatch_tests::{Agent, Pool, Started, Talk, compiled, needs, number, text, until};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
@@ -45,6 +45,12 @@ fn pool_named(name: &str, folder: &tempfile::TempDir) -> Started {
         fs::copy(compiled("pthreads"), &program).unwrap();
     }
     Started::new(&mut Command::new(program))
+}
+
+/// Waits until a process has its rule, which the agent chooses when it has heard of the exec.
+fn has_rule(pid: u32, rule: &str) {
+    let mut talk = Talk::greeted();
+    until(rule, || (talk.process(pid)?["rule"] == rule).then_some(()));
 }
 
 fn have(pool: &mut Started, threads: u32) {
@@ -130,6 +136,7 @@ fn a_process_is_stopped_at_exactly_that_thread() {
     for _ in 0..100 {
         let mut pool = pool_named("pw-stopped", &folder);
         let pid = pool.pid();
+        has_rule(pid, "threads[1] comm=pw-stopped");
         pool.say("have 400");
         agent.wait_for("it is stopped", |record| is_alert(record, pid, "stop"));
         until("it stands still", || (state(pid).0 == 'T').then_some(()));
@@ -154,6 +161,7 @@ fn in_observe_mode_it_is_only_told() {
     let folder = tempfile::tempdir().unwrap();
     let (agent, _config) = run("[[threads]]\ncomm = \"pw-stopped\"\nstop-at = 150\n");
     let mut pool = pool_named("pw-stopped", &folder);
+    has_rule(pool.pid(), "threads[1] comm=pw-stopped");
     have(&mut pool, 300);
     let stop = agent.wait_for("the stop", |record| is_alert(record, pool.pid(), "stop"));
     assert_eq!((number(&stop["threads"]), &stop["stopped"]), (150, &Value::Bool(false)), "{stop}");
@@ -178,6 +186,8 @@ fn the_first_rule_that_fits_holds() {
     let mut ignored = pool_named("pw-ignored", &folder);
     let mut low = pool_named("pw-low", &folder);
     let mut other = pool_named("pw-other", &folder);
+    has_rule(ignored.pid(), "threads[1] comm=pw-ignored");
+    has_rule(low.pid(), "threads[3] uid=0 argv=*/pw-low*");
     for pool in [&mut ignored, &mut low, &mut other, &mut there, &mut ignored_there] {
         have(pool, 320);
     }
@@ -203,6 +213,7 @@ fn a_child_has_its_parents_rule_until_it_runs_a_program() {
 def grow(n):
     e = threading.Event()
     for _ in range(n - 1): threading.Thread(target=e.wait, daemon=True).start()
+sys.stdin.readline()
 if os.fork() == 0:
     grow(100)
     print(os.getpid(), flush=True)
@@ -222,6 +233,8 @@ os.wait()
     ));
     let heir = folder.path().join("pw-heir");
     let mut parent = Started::new(Command::new("python3").args(["-c", script]).arg(&heir).arg("pw-parent"));
+    has_rule(parent.pid(), "threads[1] argv=*pw-parent");
+    parent.say("go");
     let child: u32 = parent.hear().parse().unwrap();
     let alert = agent.wait_for("the child's alert", |record| is_alert(record, child, "level"));
     assert_eq!((number(&alert["level"]), text(&alert["rule"])), (70, "threads[1] argv=*pw-parent"));
