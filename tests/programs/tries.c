@@ -1,6 +1,6 @@
-// Tries to make threads: `tries COUNT` makes COUNT one after the other and waits. It writes one line, `made N refused M
-// error E`: how many there are now besides the first, how many could not be made, and the last error. It ends with its
-// stdin.
+// Tries to make threads: after a line of its stdin `tries COUNT` makes COUNT one after the other and waits. It writes one
+// line, `made N refused M error E`: how many there are now besides the first, how many could not be made, and the last
+// error. It ends with its stdin.
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -17,6 +17,8 @@ int main(int argc, char **argv) {
     pthread_attr_t small;
     pthread_attr_init(&small);
     pthread_attr_setstacksize(&small, 1 << 16);
+    for (int byte = getchar(); byte != '\n' && byte != EOF; byte = getchar())
+        ;
     for (int i = 0; i < count; i++) {
         pthread_t thread;
         int error = pthread_create(&thread, &small, wait_for_ever, NULL);

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::BACKSTOP;
+use crate::{BACKSTOP, until};
 
 /// Where the agent's socket is.
 pub const SOCKET: &str = "/run/procwatch/procwatch.sock";
@@ -77,5 +77,10 @@ impl Talk {
         let answer = self.ask("processes");
         let rows = answer["processes"].as_array().expect("a list");
         rows.iter().find(|row| row["pid"] == pid).cloned()
+    }
+
+    /// Waits until a process has its rule, which the agent chooses when it has heard of the exec.
+    pub fn wait_for_rule(&mut self, pid: u32, rule: &str) {
+        until(rule, || (self.process(pid)?["rule"] == rule).then_some(()));
     }
 }

@@ -47,12 +47,6 @@ fn pool_named(name: &str, folder: &tempfile::TempDir) -> Started {
     Started::new(&mut Command::new(program))
 }
 
-/// Waits until a process has its rule, which the agent chooses when it has heard of the exec.
-fn has_rule(pid: u32, rule: &str) {
-    let mut talk = Talk::greeted();
-    until(rule, || (talk.process(pid)?["rule"] == rule).then_some(()));
-}
-
 fn have(pool: &mut Started, threads: u32) {
     pool.say(&format!("have {threads}"));
     assert_eq!(pool.hear(), threads.to_string());
@@ -136,7 +130,7 @@ fn a_process_is_stopped_at_exactly_that_thread() {
     for _ in 0..100 {
         let mut pool = pool_named("pw-stopped", &folder);
         let pid = pool.pid();
-        has_rule(pid, "threads[1] comm=pw-stopped");
+        Talk::greeted().wait_for_rule(pid, "threads[1] comm=pw-stopped");
         pool.say("have 400");
         agent.wait_for("it is stopped", |record| is_alert(record, pid, "stop"));
         until("it stands still", || (state(pid).0 == 'T').then_some(()));
@@ -161,7 +155,7 @@ fn in_observe_mode_it_is_only_told() {
     let folder = tempfile::tempdir().unwrap();
     let (agent, _config) = run("[[threads]]\ncomm = \"pw-stopped\"\nstop-at = 150\n");
     let mut pool = pool_named("pw-stopped", &folder);
-    has_rule(pool.pid(), "threads[1] comm=pw-stopped");
+    Talk::greeted().wait_for_rule(pool.pid(), "threads[1] comm=pw-stopped");
     have(&mut pool, 300);
     let stop = agent.wait_for("the stop", |record| is_alert(record, pool.pid(), "stop"));
     assert_eq!((number(&stop["threads"]), &stop["stopped"]), (150, &Value::Bool(false)), "{stop}");
@@ -186,8 +180,8 @@ fn the_first_rule_that_fits_holds() {
     let mut ignored = pool_named("pw-ignored", &folder);
     let mut low = pool_named("pw-low", &folder);
     let mut other = pool_named("pw-other", &folder);
-    has_rule(ignored.pid(), "threads[1] comm=pw-ignored");
-    has_rule(low.pid(), "threads[3] uid=0 argv=*/pw-low*");
+    Talk::greeted().wait_for_rule(ignored.pid(), "threads[1] comm=pw-ignored");
+    Talk::greeted().wait_for_rule(low.pid(), "threads[3] uid=0 argv=*/pw-low*");
     for pool in [&mut ignored, &mut low, &mut other, &mut there, &mut ignored_there] {
         have(pool, 320);
     }
@@ -233,7 +227,7 @@ os.wait()
     ));
     let heir = folder.path().join("pw-heir");
     let mut parent = Started::new(Command::new("python3").args(["-c", script]).arg(&heir).arg("pw-parent"));
-    has_rule(parent.pid(), "threads[1] argv=*pw-parent");
+    Talk::greeted().wait_for_rule(parent.pid(), "threads[1] argv=*pw-parent");
     parent.say("go");
     let child: u32 = parent.hear().parse().unwrap();
     let alert = agent.wait_for("the child's alert", |record| is_alert(record, child, "level"));

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use procwatch_tests::{Agent, Started, guest, needs, number, refusal, text};
+use procwatch_tests::{Agent, Started, Talk, guest, needs, number, refusal, text};
 use serde_json::Value;
 
 /// An agent with a rule for processes of that name.
@@ -18,6 +18,8 @@ fn run(mode: &str, rule: &str) -> (Agent, tempfile::NamedTempFile) {
 fn tries(count: u32) -> (Started, String, usize) {
     let program = guest::program_for_all("tries");
     let mut tries = Started::new(Command::new(program).arg(count.to_string()));
+    Talk::greeted().wait_for_rule(tries.pid(), "threads[1] comm=tries");
+    tries.say("go");
     let said = tries.hear();
     let threads = fs::read_dir(format!("/proc/{}/task", tries.pid())).unwrap().count();
     (tries, said, threads)
