@@ -23,6 +23,7 @@ use crate::{
     event::{Body, Event, Subject},
     execute::contain::Warden,
     kernel::{Kernel, RingReader, carry::Told},
+    memory::HeapCare,
     record::{Body as RecordBody, HealthTopic, Mode, Ring},
     service::Watchdog,
     status::ConfigStatus,
@@ -52,6 +53,7 @@ pub struct Guard {
     pub(super) heritage: Option<String>,
     /// What is pinned stays when the agent ends.
     keeps: bool,
+    heap: HeapCare,
 }
 
 impl Guard {
@@ -106,6 +108,7 @@ impl Guard {
             told,
             heritage,
             keeps: false,
+            heap: HeapCare::default(),
         })
     }
 
@@ -163,6 +166,9 @@ impl Guard {
             let written = self.report.written();
             if (self.report.is_empty() && written.is_done()) || self.urgent.is_crowded() {
                 self.urgent.release();
+            }
+            if self.report.is_empty() {
+                self.heap.at_rest(self.report.events());
             }
             watchdog.alive();
             tokio::select! {
