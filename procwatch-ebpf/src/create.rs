@@ -28,6 +28,7 @@ pub(crate) fn task_newtask(ctx: BtfTracePointContext) -> i32 {
         if clone_flags & CLONE_THREAD != 0 {
             thread_created(&ctx, control, task, clone_flags);
         } else {
+            // Itself, by a way that costs the verifier nothing: see `Process::leader`.
             process_created(control, task.process().leader(), clone_flags);
         }
     }

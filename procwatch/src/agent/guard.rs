@@ -168,7 +168,7 @@ impl Guard {
                 self.urgent.release();
             }
             if self.report.is_empty() {
-                self.heap.at_rest(self.report.events());
+                self.heap.at_rest(self.report.records());
             }
             watchdog.alive();
             tokio::select! {

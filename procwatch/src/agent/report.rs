@@ -33,7 +33,9 @@ pub struct Reporter {
     output: Output,
     /// Besides standard output; `watch` has none.
     outputs: Option<Outputs>,
+    /// Events among the records.
     written: u64,
+    records: u64,
     shed: u64,
     /// The reader let lines be dropped, and has not taken any since.
     is_stuck: bool,
@@ -58,6 +60,7 @@ impl Reporter {
             output,
             outputs: None,
             written: 0,
+            records: 0,
             shed: 0,
             is_stuck: false,
         })
@@ -81,6 +84,11 @@ impl Reporter {
     /// Events told so far.
     pub const fn events(&self) -> u64 {
         self.written
+    }
+
+    /// Records told so far, of whatever kind.
+    pub const fn records(&self) -> u64 {
+        self.records
     }
 
     /// Whether the output must be flushed before more is taken from the rings.
@@ -260,6 +268,7 @@ impl Reporter {
     /// # Errors
     /// When it cannot be encoded.
     pub fn write(&mut self, record: &Record) -> Result<(), AgentError> {
+        self.records += 1;
         self.sink.write(record).map_err(AgentError::io("encoding a record"))?;
         self.outputs.as_mut().map_or(Ok(()), |outputs| outputs.tell(record))
     }

@@ -92,7 +92,7 @@ impl RuleChooser {
         Ok(over)
     }
 
-    /// Whether the kernel programs have these very rules from the agent before.
+    /// Whether the kernel programs have these very rules already.
     pub fn are_in_force(&self, kernel: &Kernel, enforce: bool) -> bool {
         kernel.control().thread_policy == self.mark(enforce)
     }

@@ -88,11 +88,11 @@ impl Placer {
             .map(|(index, rule)| (rule.written.owner, self.cell(index)))
             .collect();
         // A rule that has moved to another line is the same.
-        let what_they_say = |rule: &Rule| {
-            let PlaceRule { owner, slice, from, hold, ignore, described, location: _ } = rule.written.clone();
+        let written = self.rules.iter().map(|rule| {
+            let PlaceRule { owner, slice, from, hold, ignore, described, location: _ } = &rule.written;
             (owner, slice, from, hold, ignore, described)
-        };
-        let written: Vec<_> = self.rules.iter().map(what_they_say).collect();
+        });
+        let written: Vec<_> = written.collect();
         let mark = mark(&(written, self.settings));
         if kernel.control().place_policy != mark {
             // Who was left alone under other rules is judged anew.
