@@ -213,9 +213,12 @@ if os.fork() == 0:
     print(os.getpid(), flush=True)
     sys.stdin.readline()
     os._exit(0)
-if os.fork() == 0:
-    os.execv(sys.argv[1], [sys.argv[1]])
+# Only when the child is gone, which reads ahead, is what comes next the sibling's.
 os.wait()
+sibling = os.fork()
+if sibling == 0:
+    os.execv(sys.argv[1], [sys.argv[1]])
+print(sibling, flush=True)
 os.wait()
 ";
     let folder = tempfile::tempdir().unwrap();
@@ -234,10 +237,11 @@ os.wait()
     assert_eq!((number(&alert["level"]), text(&alert["rule"])), (70, "threads[1] argv=*pw-parent"));
     // Its sibling runs a program of its own, which the rule does not fit.
     parent.say("");
+    let sibling: u32 = parent.hear().parse().unwrap();
+    Talk::greeted().wait_for_rule(sibling, "threads[2]");
     parent.say("have 95");
-    let alert = agent.wait_for("the heir's alert", |record| {
-        record["kind"] == "alert" && record["comm"] == "pw-heir" && record["bound"] == "level"
-    });
+    let alert = agent.wait_for("the sibling's alert", |record| is_alert(record, sibling, "level"));
+    assert_eq!(alert["comm"], "pw-heir");
     assert_eq!((number(&alert["level"]), text(&alert["rule"])), (90, "threads[2]"));
     parent.say("end");
     agent.finish();
