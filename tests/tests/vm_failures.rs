@@ -87,6 +87,24 @@ fn an_agent_that_is_killed_while_it_holds_lets_go() {
 }
 
 #[test]
+fn without_an_agent_nobody_is_held() {
+    needs!(Vm, Lsm);
+    let (_surroundings, agent) = holding(LONGEST);
+    // The kernel's part stays, and sees the session.
+    assert_eq!(agent.kill().status.signal(), Some(Signal::SIGKILL as i32));
+    let mut shell = su();
+    let pid = pid_of(&mut shell);
+    assert!(!is_inside(&cgroup_of(pid).unwrap()), "nobody was there to move it");
+    let (_surroundings, next) = holding(LONGEST);
+    moved(&next, pid);
+    end(shell);
+    let records = next.finish().records;
+    let armed = records.iter().find(|record| record["topic"] == "armed").unwrap();
+    assert!(text(&armed["message"]).contains("took over"), "{armed}");
+    assert!(records.iter().all(|record| record["kind"] != "hold" || record["pid"] != pid));
+}
+
+#[test]
 fn an_agent_that_does_not_answer_costs_the_time_of_the_rule() {
     needs!(Vm, Lsm);
     let (_surroundings, agent) = holding("250ms");

@@ -1,7 +1,8 @@
 //! Threads are refused by the kernel: exactly so many live, and each refusal is counted.
 
-use std::{fs, process::Command};
+use std::{fs, os::unix::process::ExitStatusExt as _, process::Command};
 
+use nix::sys::signal::Signal;
 use procwatch_tests::{Agent, Started, Talk, guest, needs, number, refusal, text};
 use serde_json::Value;
 
@@ -14,15 +15,26 @@ fn run(mode: &str, rule: &str) -> (Agent, tempfile::NamedTempFile) {
     (Agent::run(&["--config".as_ref(), config.path().as_os_str()]), config)
 }
 
-/// Tries to make as many threads. Returns what it said, and how many threads it has, the first among them.
-fn tries(count: u32) -> (Started, String, usize) {
+/// A process that has its rule and waits for the word to make as many threads.
+fn waiting(count: u32) -> Started {
     let program = guest::program_for_all("tries");
-    let mut tries = Started::new(Command::new(program).arg(count.to_string()));
+    let tries = Started::new(Command::new(program).arg(count.to_string()));
     Talk::greeted().wait_for_rule(tries.pid(), "threads[1] comm=tries");
+    tries
+}
+
+/// Has it make its threads. Returns what it said, and how many threads it has, the first among them.
+fn go(tries: &mut Started) -> (String, usize) {
     tries.say("go");
     let said = tries.hear();
-    let threads = fs::read_dir(format!("/proc/{}/task", tries.pid())).unwrap().count();
-    (tries, said, threads)
+    (said, fs::read_dir(format!("/proc/{}/task", tries.pid())).unwrap().count())
+}
+
+/// The count of all that was refused to a process, which is told when it has ended.
+fn whole_count(agent: &Agent, pid: u32) -> Value {
+    agent.wait_for("the whole count", |record| {
+        record["kind"] == "refused" && record["pid"] == pid && record["cap"].is_null()
+    })
 }
 
 fn refusals(records: &[Value], pid: u32) -> Vec<&Value> {
@@ -34,13 +46,12 @@ fn a_cap_lets_exactly_that_many_threads_live() {
     needs!(Vm, Lsm);
     let (agent, _config) = run("enforce", "levels = false\ncap = 150");
     for _ in 0..100 {
-        let (mut process, said, threads) = tries(250);
+        let mut process = waiting(250);
+        let (said, threads) = go(&mut process);
         assert_eq!((&*said, threads), ("made 149 refused 101 error 11", 150));
         let pid = process.pid();
         process.end();
-        let whole = agent.wait_for("the whole count", |record| {
-            record["kind"] == "refused" && record["pid"] == pid && record["cap"].is_null()
-        });
+        let whole = whole_count(&agent, pid);
         assert_eq!((number(&whole["refused"]), &whole["enforced"]), (101, &Value::Bool(true)), "{whole}");
         let records = agent.records();
         let told = refusals(&records, pid);
@@ -59,16 +70,36 @@ fn a_cap_lets_exactly_that_many_threads_live() {
 }
 
 #[test]
+fn a_cap_goes_on_while_no_agent_lives() {
+    needs!(Vm, Lsm);
+    let cap = "levels = false\ncap = 150";
+    let (agent, _config) = run("enforce", cap);
+    let mut process = waiting(250);
+    assert_eq!(agent.kill().status.signal(), Some(Signal::SIGKILL as i32));
+    let (said, threads) = go(&mut process);
+    assert_eq!((&*said, threads), ("made 149 refused 101 error 11", 150));
+    // The next agent tells what was refused meanwhile.
+    let (next, _config) = run("enforce", cap);
+    let pid = process.pid();
+    process.end();
+    let whole = whole_count(&next, pid);
+    assert_eq!((number(&whole["refused"]), &whole["enforced"]), (101, &Value::Bool(true)), "{whole}");
+    let records = next.finish().records;
+    let armed = records.iter().find(|record| record["topic"] == "armed").unwrap();
+    assert!(text(&armed["message"]).contains("took over"), "{armed}");
+    assert_eq!(refusals(&records, pid).len(), 2, "the first and the whole count");
+}
+
+#[test]
 fn in_observe_mode_nothing_is_refused() {
     needs!(Vm, Lsm);
     let (agent, _config) = run("observe", "levels = false\ncap = 150");
-    let (mut process, said, threads) = tries(250);
+    let mut process = waiting(250);
+    let (said, threads) = go(&mut process);
     assert_eq!((&*said, threads), ("made 250 refused 0 error 0", 251));
     let pid = process.pid();
     process.end();
-    let whole = agent.wait_for("the whole count", |record| {
-        record["kind"] == "refused" && record["pid"] == pid && record["cap"].is_null()
-    });
+    let whole = whole_count(&agent, pid);
     assert_eq!((number(&whole["refused"]), &whole["enforced"]), (101, &Value::Bool(false)), "{whole}");
     agent.finish();
 }
@@ -77,12 +108,16 @@ fn in_observe_mode_nothing_is_refused() {
 fn python_says_that_it_cannot_start_a_thread() {
     needs!(Vm, Lsm);
     let (agent, _config) = run("enforce", "cap = 40\n[[threads]]\nargv = \"*capped-by-argv*\"\ncap = 60");
-    let python = "import threading\n\
+    let script = "import sys, threading\n\
+                  sys.stdin.readline()\n\
                   e = threading.Event()\n\
                   try:\n    \
                       for i in range(200): threading.Thread(target=e.wait, daemon=True).start()\n\
-                  except RuntimeError as error: print(i, error)";
-    assert_eq!(guest::done("python3", &["-c", python, "capped-by-argv"]), "59 can't start new thread\n");
+                  except RuntimeError as error: print(i, error, flush=True)";
+    let mut python = Started::new(Command::new("python3").args(["-c", script, "capped-by-argv"]));
+    Talk::greeted().wait_for_rule(python.pid(), "threads[2] argv=*capped-by-argv*");
+    python.say("");
+    assert_eq!(python.hear(), "59 can't start new thread");
     let refused = agent.wait_for("the refusal", |record| record["kind"] == "refused");
     assert_eq!((number(&refused["cap"]), text(&refused["comm"])), (60, "python3"), "{refused}");
     agent.finish();
