@@ -53,6 +53,13 @@ const STRESSORS: [&str; 14] = [
     "16",
 ];
 
+/// How long stress-ng runs before it is started anew: of the processes that its clone stressor makes, it does not collect
+/// some before its end, and in a quarter of an hour they are as many as a kernel has pids.
+const ROUND: Duration = Duration::from_secs(60);
+
+/// Address space of each of its processes, bytes: without a pid left, its pthread stressor takes ever more.
+const ADDRESS_SPACE: u64 = 4 << 30;
+
 /// Samples of one run.
 const SAMPLES: u32 = 120;
 
@@ -86,13 +93,18 @@ fn soak(procwatch: &Path, minutes: u64) -> Result<()> {
 
     let time = Duration::from_secs(minutes * 60);
     let mut verdict = Verdict::default();
-    let mut stress = stress(time, folder.path())?;
     let begun = Instant::now();
-    while stress.0.try_wait()?.is_none() {
-        hear(&mut agent, time / SAMPLES, &mut verdict)?;
-        if begun.elapsed() < time {
+    while let Some(left) = time.checked_sub(begun.elapsed()).filter(|left| *left >= Duration::from_secs(1)) {
+        let mut stress = stress(left.min(ROUND), folder.path())?;
+        let status = loop {
+            hear(&mut agent, time / SAMPLES, &mut verdict)?;
             verdict.samples.push(sample(&agent)?);
-        }
+            if let Some(status) = stress.0.try_wait()? {
+                break status;
+            }
+        };
+        // Other codes tell that a stressor had to do without something, which is no wonder here.
+        anyhow::ensure!(status.code() != Some(1), "stress-ng did not run: {status}");
     }
     // What the last processes left behind is told by now; the agent is asked while it lives.
     hear(&mut agent, Duration::from_secs(2), &mut verdict)?;
@@ -118,8 +130,9 @@ fn everything(folder: &Path) -> String {
 }
 
 fn stress(time: Duration, folder: &Path) -> Result<Ending> {
-    let mut command = Command::new("stress-ng");
-    command.args(STRESSORS).args(["--timeout", &format!("{}s", time.as_secs()), "--temp-path"]).arg(folder);
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--as={ADDRESS_SPACE}")).arg("stress-ng").args(STRESSORS);
+    command.args(["--timeout", &format!("{}s", time.as_secs()), "--temp-path"]).arg(folder);
     command.args(["--metrics-brief", "--quiet"]).stdin(Stdio::null()).stdout(Stdio::null());
     let child = command.spawn().with_context(|| format!("cannot start {}", exec::show(&command)))?;
     Ok(Ending(child))
