@@ -62,7 +62,8 @@ impl<P: CgroupPaths> Converter<P> {
     }
 
     /// A record of what happened at `time`.
-    pub fn at(&self, time: BootTime, body: record::Body) -> Record {
+    pub fn at(&mut self, time: BootTime, body: record::Body) -> Record {
+        self.clock.follow(time);
         Record { time: self.clock.timestamp(time), boot_ns: time.0, body }
     }
 

@@ -259,7 +259,8 @@ impl Reporter {
     /// # Errors
     /// When it cannot be encoded.
     pub fn now_record(&mut self, body: Body) -> Result<(), AgentError> {
-        let record = self.converter.at(self.now(), body);
+        let now = self.now();
+        let record = self.converter.at(now, body);
         self.write(&record)
     }
 
