@@ -5,6 +5,19 @@ use std::{ffi::c_void, ptr};
 use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
 use rustix::mm::{Advice, madvise};
 
+/// Has all threads share one heap. To be called before there are any.
+///
+/// The threads of the outputs allocate rarely and little, but each would have a heap of its own, and keep what it once
+/// touched of it.
+pub fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointers; the limit is on heaps that are yet to be made.
+    unsafe {
+        // It fails for an unknown parameter only, and costs some memory then.
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Hands back the heap that loading needed.
 ///
 /// The kernel's types are some 200,000 small pieces once aya has read them. Freed, they would stay in the allocator's

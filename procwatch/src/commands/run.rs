@@ -76,6 +76,7 @@ impl From<ModeArg> for Mode {
 /// When it cannot start; nothing is changed then. Or when the kernel side or the output fails.
 pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let begun = Instant::now();
+    memory::share_one_heap();
     let orders = Orders { file: args.config.clone(), mode: args.mode.map(Into::into) };
     let config = orders.read()?;
     require_root("run")?;
