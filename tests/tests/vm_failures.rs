@@ -219,10 +219,13 @@ fn a_slice_that_was_made_threaded_is_told_and_the_session_goes_on() {
     done("systemctl", &["stop", "user-1003.slice"]);
     until("the slice is gone", || (!folder(SLICE).exists()).then_some(()));
     // The habit that spoils a slice: it is made by hand, and a shell's pid is written into it.
-    fs::create_dir(folder(SLICE)).unwrap();
-    fs::write(folder(SLICE).join("cgroup.subtree_control"), "+pids").unwrap();
     let mut intruder = start("cat", &[""; 0]);
-    fs::write(folder(SLICE).join("cgroup.procs"), intruder.pid().to_string()).unwrap();
+    // systemd may take ours away, too, as long as nobody is in it.
+    until("a place in the slice", || {
+        fs::create_dir(folder(SLICE)).ok()?;
+        fs::write(folder(SLICE).join("cgroup.procs"), intruder.pid().to_string()).ok()
+    });
+    fs::write(folder(SLICE).join("cgroup.subtree_control"), "+pids").unwrap();
     let kind = fs::read_to_string(folder(SLICE).join("cgroup.type")).unwrap();
     assert_eq!(kind.trim(), "domain threaded");
 

@@ -44,9 +44,11 @@ impl Intruder {
         let slice = format!("{CGROUPS}{AIMGR}");
         let intruder = Self(Command::new("sleep").arg("600").spawn().unwrap());
         fs::write(format!("{CGROUPS}/user.slice/cgroup.subtree_control"), "+pids").unwrap();
-        // systemd takes its own away when it has seen that nobody is in it any more.
-        until("a place for the slice", || fs::create_dir(&slice).ok());
-        fs::write(format!("{slice}/cgroup.procs"), intruder.0.id().to_string()).unwrap();
+        // systemd takes its own away when it has seen that nobody is in it any more, and ours as long as nobody is.
+        until("a place in the slice", || {
+            fs::create_dir(&slice).ok()?;
+            fs::write(format!("{slice}/cgroup.procs"), intruder.0.id().to_string()).ok()
+        });
         fs::write(format!("{slice}/cgroup.subtree_control"), "+pids").unwrap();
         intruder
     }
