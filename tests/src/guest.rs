@@ -106,6 +106,22 @@ pub fn folder(cgroup: &str) -> PathBuf {
     Path::new("/sys/fs/cgroup").join(cgroup.trim_start_matches('/'))
 }
 
+/// The habit of those who do not wait for systemd: the slice is made by hand, when it is not there, and a process written into
+/// it. With a controller for what is below it, as a login wants it, it is threaded from then on.
+pub fn spoil_slice(intruder: u32) {
+    let slice = folder(SLICE);
+    // systemd takes its own away when it has seen that nobody is in it any more, and ours as long as nobody is.
+    until("a place in the slice", || {
+        fs::create_dir(&slice).ok()?;
+        fs::write(slice.join("cgroup.procs"), intruder.to_string()).ok()
+    });
+    // And it takes the controller away that nobody below wants.
+    until("a controller for what is below", || {
+        fs::write(folder("/user.slice").join("cgroup.subtree_control"), "+pids").unwrap();
+        fs::write(slice.join("cgroup.subtree_control"), "+pids").ok()
+    });
+}
+
 /// A transient unit of the system's manager. It is stopped when this is dropped.
 #[derive(Debug)]
 pub struct Unit {

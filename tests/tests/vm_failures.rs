@@ -13,7 +13,7 @@ use procwatch_tests::{
     Agent, Started,
     guest::{
         AIMGR, SHELL, SLICE, Surroundings, cgroup_of, done, enforcing, folder, is_inside, pid_of,
-        processes_of, session,
+        processes_of, session, spoil_slice,
     },
     has_bpf_lsm, needs, number, start, text, until,
 };
@@ -218,14 +218,8 @@ fn a_slice_that_was_made_threaded_is_told_and_the_session_goes_on() {
     let (_surroundings, agent) = enforcing(&format!("backend = \"cgroupfs\"\n{}", rule("250ms")));
     done("systemctl", &["stop", "user-1003.slice"]);
     until("the slice is gone", || (!folder(SLICE).exists()).then_some(()));
-    // The habit that spoils a slice: it is made by hand, and a shell's pid is written into it.
     let mut intruder = start("cat", &[""; 0]);
-    // systemd may take ours away, too, as long as nobody is in it.
-    until("a place in the slice", || {
-        fs::create_dir(folder(SLICE)).ok()?;
-        fs::write(folder(SLICE).join("cgroup.procs"), intruder.pid().to_string()).ok()
-    });
-    fs::write(folder(SLICE).join("cgroup.subtree_control"), "+pids").unwrap();
+    spoil_slice(intruder.pid());
     let kind = fs::read_to_string(folder(SLICE).join("cgroup.type")).unwrap();
     assert_eq!(kind.trim(), "domain threaded");
 

@@ -9,6 +9,7 @@ use std::{
 
 use procwatch_tests::{
     Refusal, binary,
+    guest::spoil_slice,
     layout::{
         AIMGR, CGROUPS, LAYOUT, Machine, STATE, SYSTEM_DROP_IN, effective, obstacle, read, slices, systemctl,
         undo,
@@ -35,21 +36,13 @@ fn a_narrow_slice_above_is_named() {
     systemctl(&["revert", "user.slice"]);
 }
 
-/// The habit of those who do not wait for systemd: a slice of one's own making, and a process written into it. With a
-/// controller for what is below it, as a login wants it, the slice is threaded from then on.
+/// A process in the slice itself.
 struct Intruder(Child);
 
 impl Intruder {
     fn begin() -> Self {
-        let slice = format!("{CGROUPS}{AIMGR}");
         let intruder = Self(Command::new("sleep").arg("600").spawn().unwrap());
-        fs::write(format!("{CGROUPS}/user.slice/cgroup.subtree_control"), "+pids").unwrap();
-        // systemd takes its own away when it has seen that nobody is in it any more, and ours as long as nobody is.
-        until("a place in the slice", || {
-            fs::create_dir(&slice).ok()?;
-            fs::write(format!("{slice}/cgroup.procs"), intruder.0.id().to_string()).ok()
-        });
-        fs::write(format!("{slice}/cgroup.subtree_control"), "+pids").unwrap();
+        spoil_slice(intruder.0.id());
         intruder
     }
 }
