@@ -40,11 +40,14 @@ impl RuleBook {
         if rules.is_empty() {
             rules.push(ThreadRule::built_in());
         }
-        // A rule that has moved to another line is the same.
-        for rule in &mut rules {
-            rule.location = None;
-        }
         Self { rules }
+    }
+
+    /// The same rules, wherever they are written: one that has moved to another line is the same.
+    #[must_use]
+    pub fn without_locations(&self) -> Self {
+        let without = |rule: &ThreadRule| ThreadRule { location: None, ..rule.clone() };
+        Self { rules: self.rules.iter().map(without).collect() }
     }
 
     /// The number of the rule for that process.

@@ -1,6 +1,6 @@
 //! What rules have done about alerts: step by step, measured, and taken back.
 
-use std::{fs, process::Command};
+use std::{fs, os::unix::process::ExitStatusExt as _, process::Command};
 
 use nix::sys::signal::Signal;
 use procwatch_tests::{Agent, Started, compiled, contained, needs, number, refusal, script, text, until};
@@ -69,6 +69,30 @@ fn steps_follow_each_other_while_the_alert_holds() {
     let stopped = records.iter().rfind(|record| record["topic"] == "stopped").unwrap();
     let message = text(&stopped["message"]);
     assert!(message.ends_with("actions: freeze verified 1, thaw verified 1"), "{message}");
+}
+
+#[test]
+fn a_rule_may_end_the_processes_that_it_names_and_no_others() {
+    needs!(Root, Bpf);
+    for (action, by) in [("terminate", Signal::SIGTERM), ("kill", Signal::SIGKILL)] {
+        let scene = Scene::new(&FREEZES.replace("freeze", action));
+        let agent = scene.run();
+        let mut pool = scene.pool(90);
+        let pid = pool.pid();
+        let ended = agent.wait_for("its end", |record| is_action(record, pid, action));
+        assert_eq!((text(&ended["result"]), text(&ended["occasion"])), ("verified", "notice"), "{ended}");
+        assert_eq!(pool.end().signal(), Some(by as i32));
+        agent.finish();
+    }
+    let scene = Scene::new(&FREEZES.replace("freeze", "kill").replace("comm = \"pw-ladder\"\n", ""));
+    let agent = scene.run();
+    let mut pool = scene.pool(90);
+    let pid = pool.pid();
+    let refused = agent.wait_for("a refusal", |record| is_action(record, pid, "kill"));
+    assert_eq!((text(&refused["result"]), text(&refused["reason"])), ("refused", "catch-all"), "{refused}");
+    assert_eq!(pool.hear(), "90");
+    assert!(pool.lives());
+    agent.finish();
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl RuleChooser {
     }
 
     fn mark(&self, enforce: bool) -> u64 {
-        mark(&(&self.book, enforce))
+        mark(&(self.book.without_locations(), enforce))
     }
 
     /// Refuses rules that demand what this kernel cannot.
