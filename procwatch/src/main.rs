@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use procwatch::{
-    agent::AgentError,
+    agent::{AgentError, workers},
     cli::{Cli, Command},
     commands,
     service::{journal, log},
@@ -59,10 +59,7 @@ fn in_runtime(work: impl Future<Output = Result<(), AgentError>>) -> Result<Exit
 
 /// One thread does all the work; another may wait for standard output, and is not waited for at the end.
 fn in_runtime_for(work: impl Future<Output = Result<ExitCode, AgentError>>) -> Result<ExitCode, AgentError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(AgentError::io("the runtime"))?;
+    let runtime = workers::runtime().build().map_err(AgentError::io("the runtime"))?;
     let result = runtime.block_on(work);
     runtime.shutdown_background();
     result

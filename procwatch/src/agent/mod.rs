@@ -21,6 +21,7 @@ pub mod status;
 pub mod stream;
 mod tally;
 mod tap;
+pub mod workers;
 
 use crate::kernel::KernelError;
 

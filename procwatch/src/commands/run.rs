@@ -17,6 +17,7 @@ use crate::{
         report::Reporter,
         require_root,
         shutdown::Shutdown,
+        workers,
     },
     cgroup::Mount,
     config::Pin,
@@ -120,6 +121,7 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
         guard.report().health(HealthTopic::Unavailable, what)?;
     }
     let priority = args.priority.apply();
+    workers::hire().await;
     guard.begin()?;
     if let Err(error) = &moves {
         guard.report().health(HealthTopic::Degraded, error.to_string())?;

@@ -34,10 +34,10 @@ impl Bus {
             timeout(LOGIN, connection::Builder::system()?.build()).await.map_or(Ok(None), |it| it.map(Some))
         };
         let what = match run(&runtime, login) {
-            Some(Ok(Some(connection))) => return Ok(Self { connection, runtime: Some(runtime) }),
-            Some(Ok(None)) => format!("no answer within {} s", LOGIN.as_secs()),
-            Some(Err(error)) => escape(zbus::Error::to_string(&error).as_bytes()).into_owned(),
-            None => THREAD_ENDED.to_owned(),
+            Ok(Ok(Some(connection))) => return Ok(Self { connection, runtime: Some(runtime) }),
+            Ok(Ok(None)) => format!("no answer within {} s", LOGIN.as_secs()),
+            Ok(Err(error)) => escape(zbus::Error::to_string(&error).as_bytes()).into_owned(),
+            Err(why) => why,
         };
         runtime.shutdown_background();
         Err(unreachable(what))
@@ -56,17 +56,21 @@ impl Bus {
         work: impl Future<Output = Result<T, BusError>> + Send,
     ) -> Result<T, BusError> {
         let bounded = async { timeout(limit, work).await.unwrap_or_else(|_| Err(order.late(limit))) };
-        let answer = self.runtime.as_ref().and_then(|runtime| run(runtime, bounded));
-        answer.unwrap_or_else(|| Err(order.odd(THREAD_ENDED)))
+        let Some(runtime) = &self.runtime else { return Err(order.odd(THREAD_ENDED)) };
+        run(runtime, bounded).unwrap_or_else(|why| Err(order.odd(&why)))
     }
 }
 
 const THREAD_ENDED: &str = "the thread that asked has ended";
 
 /// Runs `work` to its end on a thread of its own: the caller's may be within a runtime already, where another one must
-/// not wait.
-fn run<T: Send>(runtime: &Runtime, work: impl Future<Output = T> + Send) -> Option<T> {
-    thread::scope(|scope| scope.spawn(|| runtime.block_on(work)).join().ok())
+/// not wait. Where none can be made, as on a machine without a pid left, that is said.
+fn run<T: Send>(runtime: &Runtime, work: impl Future<Output = T> + Send) -> Result<T, String> {
+    thread::scope(|scope| {
+        let asking = thread::Builder::new().spawn_scoped(scope, || runtime.block_on(work));
+        let asking = asking.map_err(|error| format!("a thread that asks cannot be made: {error}"))?;
+        asking.join().map_err(|_| THREAD_ENDED.to_owned())
+    })
 }
 
 impl Drop for Bus {

@@ -55,7 +55,7 @@ const STRESSORS: [&str; 14] = [
 
 /// How long stress-ng runs before it is started anew: of the processes that its clone stressor makes, it does not collect
 /// some before its end, and in a quarter of an hour they are as many as a kernel has pids.
-const ROUND: Duration = Duration::from_secs(60);
+const ROUND: Duration = Duration::from_mins(1);
 
 /// Address space of each of its processes, bytes: without a pid left, its pthread stressor takes ever more.
 const ADDRESS_SPACE: u64 = 4 << 30;

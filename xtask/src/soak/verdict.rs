@@ -10,7 +10,7 @@ use crate::bench::report::{Figure, Section};
 const MEMORY_SLACK: f64 = 0.05;
 
 /// In less time than this it is still warming up, and how much memory it takes is shown and not judged.
-const WARM: Duration = Duration::from_secs(10 * 60);
+const WARM: Duration = Duration::from_mins(10);
 
 /// The agent at one moment.
 #[derive(Clone, Copy, Debug)]
