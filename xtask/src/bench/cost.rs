@@ -110,7 +110,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Section> {
 /// All operations with every watcher, by turns, and each round begins with another one.
 fn by_the_clock(bench: &Bench, watchers: &[Watcher]) -> Result<Clocked> {
     let mut clocked = Clocked::default();
-    for round in 0..bench.pick(1, 10) {
+    for round in 0..bench.pick(1, 6) {
         for turn in 0..watchers.len() {
             let index = (round + turn) % watchers.len();
             if clocked.failed.contains_key(&index) {
@@ -181,7 +181,7 @@ fn by_account(bench: &Bench, watcher: &Watcher) -> Result<BTreeMap<&'static str,
     let watching = watcher.start(bench)?;
     let proc = watching.proc().context("nobody has no programs")?;
     let mut charges: BTreeMap<&'static str, Charge> = BTreeMap::new();
-    for _ in 0..bench.pick(1, 7) {
+    for _ in 0..bench.pick(1, 5) {
         for (operation, count) in OPERATIONS {
             let count = bench.pick(count / 10, count);
             let before = total(&account::programs(&proc)?);

@@ -33,7 +33,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Section> {
         ("JSON", &["watch", "--json"], Some(TARGETS_US[1])),
     ];
     let mut samples = [const { Vec::new() }; 3];
-    for round in 0..bench.pick(1, 7) {
+    for round in 0..bench.pick(1, 5) {
         for turn in 0..ways.len() {
             let way = (round + turn) % ways.len();
             samples[way].push(us_per_event(bench, ways[way].1)?);

@@ -78,7 +78,7 @@ impl Work {
 
     /// The command, which works in or writes to an empty `folder`.
     fn command(self, bench: &Bench, folder: &Path) -> Result<Command> {
-        let loops = bench.pick("100", "1000");
+        let loops = bench.pick("100", "500");
         Ok(match self {
             Self::Messages => {
                 let mut perf = Command::new("perf");
@@ -131,7 +131,7 @@ type Times = BTreeMap<usize, Vec<f64>>;
 /// The work with every watcher, by turns, and each round begins with another one.
 fn by_turns(bench: &Bench, work: Work, target: &Path) -> Result<Times> {
     let mut times = Times::new();
-    let rounds = if work == Work::Build { 3 } else { bench.pick(1, 7) };
+    let rounds = if work == Work::Build { 3 } else { bench.pick(1, 5) };
     for round in 0..rounds {
         for turn in 0..WATCHERS.len() {
             let index = (round + turn) % WATCHERS.len();

@@ -45,7 +45,7 @@ fn measure(bench: &Bench) -> Result<Vec<f64>> {
     let (_poller, output) = POLLER.start_piped()?;
     let sights = listen(output);
     let mut seen = HashMap::new();
-    for round in 0..bench.pick(3, 30) {
+    for round in 0..bench.pick(3, 20) {
         interrupt::check()?;
         thread::sleep(STEP * (round % 7));
         // It lives until it was seen: most that explode in earnest do.

@@ -37,7 +37,7 @@ pub(super) fn figures(bench: &Bench) -> Result<Vec<Figure>> {
     let agent = armed(&mut bench.procwatch(&["run", "--json"])?)?;
     let _account = Account::open()?;
     let mut samples = vec![Vec::new(); crowds.len()];
-    for _ in 0..bench.pick(1, 7) {
+    for _ in 0..bench.pick(1, 5) {
         for (crowd, sample) in crowds.iter().zip(&mut samples) {
             interrupt::check()?;
             let count = bench.pick(COUNT / 5, COUNT);

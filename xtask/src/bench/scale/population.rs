@@ -74,7 +74,7 @@ fn look(bench: &Bench, processes: usize, threads: usize) -> Result<Seen> {
     let _room = Room::make((processes * (threads + 1)) as u64)?;
     let _population = hold(processes, threads)?;
     let mut seen = Seen::default();
-    for _ in 0..bench.pick(1, 5) {
+    for _ in 0..bench.pick(1, 3) {
         interrupt::check()?;
         let (agent, armed) = idle::start(bench)?;
         let status = read(&agent.proc().join("status"))?;
