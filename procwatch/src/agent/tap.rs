@@ -20,8 +20,29 @@ pub(super) struct Tap {
     ring_bytes: u32,
     /// Missing records that were not asked for yet, by CPU.
     missing: BTreeMap<u32, u64>,
-    /// After a wake-up the kernel is silent for [`WAKE`], so the agent looks again by itself until it finds nothing.
-    look_at: Option<Instant>,
+    next: NextLook,
+}
+
+/// When to look without being woken. After a wake-up the kernel is silent for [`WAKE`], so a look by oneself follows on each, and
+/// on each that found something.
+#[derive(Debug, Default)]
+struct NextLook(Option<Instant>);
+
+impl NextLook {
+    /// The kernel has woken us. What it means may have been taken by a look that came before, and what follows it is told by
+    /// none: the silence is to be looked into even if there is nothing now.
+    fn woken(&mut self, now: Instant) {
+        self.0 = Some(now + WAKE);
+    }
+
+    /// A look is over.
+    fn looked(&mut self, now: Instant, found: bool) {
+        if found {
+            self.0 = Some(now + WAKE);
+        } else if self.0.is_some_and(|at| at <= now) {
+            self.0 = None;
+        }
+    }
 }
 
 impl Tap {
@@ -30,14 +51,16 @@ impl Tap {
     /// # Errors
     /// When the ring was taken before, or cannot be mapped.
     pub(super) fn new(kernel: &mut Kernel, ring_bytes: u32) -> Result<Self, AgentError> {
-        Ok(Self { ring: kernel.stream()?, ring_bytes, missing: BTreeMap::new(), look_at: None })
+        Ok(Self { ring: kernel.stream()?, ring_bytes, missing: BTreeMap::new(), next: NextLook::default() })
     }
 
     /// From now on the kernel sends these kinds, as bits; none closes the gate.
     ///
     /// # Errors
     /// When the kernel refuses the write.
-    pub(super) fn set_gate(&self, kernel: &mut Kernel, kinds: u32) -> Result<(), AgentError> {
+    pub(super) fn set_gate(&mut self, kernel: &mut Kernel, kinds: u32) -> Result<(), AgentError> {
+        // The kernel may still be silent after a wake-up of before.
+        self.next.woken(Instant::now());
         Ok(kernel.steer(|control| {
             control.stream_wake_ns = WAKE.as_nanos() as u32;
             control.stream_wake_bytes = u64::from(self.ring_bytes / 2);
@@ -50,10 +73,13 @@ impl Tap {
     /// # Errors
     /// When the ring can no longer be polled.
     pub(super) async fn ready(&mut self) -> Result<(), AgentError> {
-        let Self { ring, look_at, .. } = self;
+        let Self { ring, next, .. } = self;
         tokio::select! {
-            ready = ring.readable() => ready.map_err(AgentError::io("the stream ring"))?,
-            () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {}
+            ready = ring.readable() => {
+                ready.map_err(AgentError::io("the stream ring"))?;
+                next.woken(Instant::now());
+            }
+            () = sleep_until(next.0.unwrap_or_else(Instant::now)), if next.0.is_some() => {}
         }
         Ok(())
     }
@@ -67,9 +93,9 @@ impl Tap {
         Some(taken.event)
     }
 
-    /// A look is over: the next one comes by itself when this one has `found` something, else when the kernel says so.
+    /// A look is over that has `found` something, or has not.
     pub(super) fn looked(&mut self, found: bool) {
-        self.look_at = found.then(|| Instant::now() + WAKE);
+        self.next.looked(Instant::now(), found);
     }
 
     /// What was found missing since this was asked last, by CPU.
@@ -80,5 +106,23 @@ impl Tap {
     /// Records missed so far, by gaps in their numbers.
     pub(super) const fn lost(&self) -> u64 {
         self.ring.lost()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_silence_after_a_wake_up_is_looked_into() {
+        let (begun, mut next) = (Instant::now(), NextLook::default());
+        next.woken(begun);
+        // A look that was under way has taken it already.
+        next.looked(begun, false);
+        assert_eq!(next.0, Some(begun + WAKE));
+        next.looked(begun + WAKE, true);
+        assert_eq!(next.0, Some(begun + 2 * WAKE), "more may follow");
+        next.looked(begun + 2 * WAKE, false);
+        assert_eq!(next.0, None, "the kernel wakes us again");
     }
 }
