@@ -51,7 +51,7 @@ pub use self::{
 };
 
 /// How long a wait may take before the test fails.
-pub const BACKSTOP: Duration = Duration::from_secs(30);
+pub const BACKSTOP: Duration = Duration::from_mins(1);
 
 /// Looks again and again until there is an answer: for states that send no event.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
