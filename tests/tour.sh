@@ -4,7 +4,8 @@
 #
 #   sudo tests/tour.sh target/debian/procwatch_*.deb
 #
-# Needs python3, beside what every Debian has. It is meant for a machine that can be thrown away: the package and the user stay. Ends with 1 at the first thing missing.
+# Needs python3, beside what every Debian has. It is meant for a machine that can be thrown away: the package and the user
+# stay. Ends with 1 at the first thing missing.
 set -euo pipefail
 
 package=${1:?usage: tour.sh PACKAGE.deb}

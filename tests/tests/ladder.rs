@@ -3,7 +3,9 @@
 use std::{fs, os::unix::process::ExitStatusExt as _, process::Command};
 
 use nix::sys::signal::Signal;
-use procwatch_tests::{Agent, Started, compiled, contained, needs, number, refusal, script, text, until};
+use procwatch_tests::{
+    Agent, Started, Talk, compiled, contained, needs, number, refusal, script, text, until,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -77,8 +79,10 @@ fn a_rule_may_end_the_processes_that_it_names() {
     for (action, by) in [("terminate", Signal::SIGTERM), ("kill", Signal::SIGKILL)] {
         let scene = Scene::new(&FREEZES.replace("freeze", action));
         let agent = scene.run();
-        let mut pool = scene.pool(90);
+        let mut pool = scene.pool(1);
         let pid = pool.pid();
+        Talk::greeted().wait_for_rule(pid, "threads[1] comm=pw-ladder");
+        pool.say("have 90");
         let ended = agent.wait_for("its end", |record| is_action(record, pid, action));
         assert_eq!((text(&ended["result"]), text(&ended["occasion"])), ("verified", "notice"), "{ended}");
         assert_eq!(pool.end().signal(), Some(by as i32));
