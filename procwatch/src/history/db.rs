@@ -114,7 +114,7 @@ pub(super) fn check(connection: &Connection) -> Result<(), OpenError> {
 /// Opens the database of an agent for reading; nothing is changed.
 ///
 /// # Errors
-/// As [`OpenError`] says. An absent file is [`OpenError::Io`].
+/// As [`OpenError`] says. An absent file is [`OpenError::Io`], and so is one that an agent is just making.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
     // SQLite says of everything that it is "unable to open database file". Opened it must not be: closing it would take
     // away the locks that this process may have on it.
@@ -124,9 +124,11 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
     let opened = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NOFOLLOW).and_then(|it| {
         it.busy_timeout(PATIENCE)?;
         distrust(&it)?;
-        Ok((header(&it)?, it))
+        // One moment of a file that may just be made.
+        let header = it.unchecked_transaction().and_then(|moment| header(&moment))?;
+        Ok((header, it))
     });
-    let ((application, version, _), connection) = match opened {
+    let (header, connection) = match opened {
         // Who may not write to the folder cannot make the files that go with it; but without a log of writes there is
         // no writer.
         Err(error) if cannot_open(&error) && !with_suffix(&path, "-wal").exists() => {
@@ -137,6 +139,10 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
         }
         opened => opened?,
     };
+    if header == (0, 0, 0) {
+        return Err(io::Error::from(io::ErrorKind::NotFound).into());
+    }
+    let (application, version, _) = header;
     if application != APPLICATION_ID || version != STEPS.len() as i64 {
         let why = if application == APPLICATION_ID {
             format!("is of form {version}, and this procwatch reads form {}", STEPS.len())

@@ -148,6 +148,11 @@ fn what_is_no_history_is_not_read() {
     let scene = Scene::new();
     let why = |path: &Path| read(path, &Query::default(), "b", moment(0)).unwrap_err().to_string();
     assert!(why(scene.path()).contains("there is no history yet"), "{}", why(scene.path()));
+    scene.put(b"");
+    assert!(why(scene.path()).contains("there is no history yet"), "one that is just made");
+    Connection::open(scene.path()).unwrap().pragma_update(None, "journal_mode", "WAL").unwrap();
+    assert!(fs::metadata(scene.path()).unwrap().len() > 0);
+    assert!(why(scene.path()).contains("there is no history yet"), "the same a moment later");
     scene.put(b"hello, this is no database");
     assert!(why(scene.path()).contains("not a database"), "{}", why(scene.path()));
     let foreign = scene.path().with_file_name("f.db");
