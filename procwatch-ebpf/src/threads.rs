@@ -174,7 +174,10 @@ fn cross(who: Counted, threads: u32, crossing: Crossing, count: u32) -> bool {
 /// A thread ended and `live` are left.
 #[inline(always)]
 pub(crate) fn fell(control: &Control, task: Task, process: Process, live: u32) {
-    if control.floor == 0 || live * 2 < control.floor {
+    // Many may leave the count of the living before the first of them comes here: all wait for the lock of their memory in
+    // between. But each is counted as a thread until it has been here.
+    let most = if process.threads() > live { process.threads() } else { live };
+    if control.floor == 0 || most * 2 < control.floor {
         return;
     }
     let leader = process.leader();

@@ -2,11 +2,9 @@
 // then:
 //   have N  threads begin or end until the process has N
 //   end     the process ends, threads and all
-#define _GNU_SOURCE
-#include <dirent.h>
+#include "count.h"
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,16 +14,6 @@ static int work[2];
 static void wait_for_end(void) {
     char byte;
     if (read(work[0], &byte, 1) != 1) _exit(3);
-}
-
-// The kernel's own count.
-static int threads(void) {
-    int count = 0;
-    DIR *tasks = opendir("/proc/self/task");
-    if (!tasks) exit(3);
-    for (struct dirent *task; (task = readdir(tasks));) count += task->d_name[0] != '.';
-    closedir(tasks);
-    return count;
 }
 
 static void obey(void (*start)(void)) {

@@ -37,7 +37,8 @@ fn compile(name: &str, options: &[&str]) -> PathBuf {
     let folder = env::current_exe().unwrap().with_file_name("programs");
     fs::create_dir_all(&folder).unwrap();
     let (source, program) = (Path::new(SOURCES).join(format!("{name}.c")), folder.join(name));
-    if is_newer(&program, &source) && is_newer(&program, &Path::new(SOURCES).join("pool.h")) {
+    let sources = [source.clone(), Path::new(SOURCES).join("pool.h"), Path::new(SOURCES).join("count.h")];
+    if sources.iter().all(|source| is_newer(&program, source)) {
         return program;
     }
     let status = Command::new("cc")

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use procwatch_tests::{Agent, has_bpf_lsm, needs, number, of_kind, refusal, text};
+use procwatch_tests::{Agent, compiled_static, has_bpf_lsm, needs, number, of_kind, refusal, start, text};
 use serde_json::Value;
 
 /// The uid of `aimgr`.
@@ -131,4 +131,28 @@ fn three_hundred_threads_raise_each_level_once() {
         .map(|alert| (number(&alert["level"]), number(&alert["threads"])))
         .collect();
     assert_eq!(alerts, [(80, 80), (100, 100)]);
+}
+
+#[test]
+fn a_crowd_that_ends_in_one_moment_is_cleared() {
+    needs!(Vm);
+    const TIMES: usize = 30;
+    let agent = Agent::run(&["--mode", "observe"]);
+    let mut throng = start(compiled_static("throng"), &[] as &[&str]);
+    let pid = throng.pid();
+    let is_of_level = |record: &Value| record["pid"] == pid && record["bound"] == "level";
+    for time in 1..=TIMES {
+        throng.say("scatter");
+        assert_eq!(throng.hear(), "1");
+        agent.wait_for_many(time, "80 is cleared", |record| {
+            is_of_level(record) && record["kind"] == "cleared" && record["level"] == 80
+        });
+    }
+    let records = agent.finish().records;
+    let told: Vec<(&str, u64)> = records
+        .iter()
+        .filter(|record| is_of_level(record))
+        .map(|record| (text(&record["kind"]), number(&record["level"])))
+        .collect();
+    assert_eq!(told, [("alert", 80), ("alert", 100), ("cleared", 100), ("cleared", 80)].repeat(TIMES));
 }
