@@ -23,7 +23,7 @@ use crate::{
         facts::{CPU_FOLDER, Facts, Sources, UnitFacts},
         plan::Setter,
     },
-    systemd::Manager,
+    systemd::{Manager, Waits},
 };
 
 const UNITS: &str = "/etc/systemd/system";
@@ -121,7 +121,7 @@ impl Machine {
         Ok(Self {
             sources: Sources { hierarchy: mount.point.clone(), cpus: CPU_FOLDER.into() },
             targets: Targets { units: UNITS.into(), hierarchy: mount.point },
-            manager: systemd_runs().then(Manager::connect).transpose()?,
+            manager: systemd_runs().then(|| Manager::connect(Waits::Here)).transpose()?,
         })
     }
 

@@ -6,7 +6,7 @@ use super::{
 use crate::{
     cgroup::{Mount, SliceRef, resolve::systemd_runs},
     config::BackendChoice,
-    systemd::Manager,
+    systemd::{Manager, Waits},
 };
 
 /// The way that the configuration names, for a rule that leads to `slice`. `auto` is systemd's where there is one and
@@ -30,7 +30,7 @@ pub fn backend_for(
 
 fn auto(slice: &SliceRef, mount: &Mount) -> Box<dyn Backend> {
     if slice.unit().is_some() && systemd_runs() {
-        match Manager::connect() {
+        match Manager::connect(Waits::Beside) {
             Ok(manager) => return Box::new(Systemd::new(mount, manager)),
             Err(error) => tracing::warn!("{error}; leaves are made in {slice} itself"),
         }
@@ -46,7 +46,7 @@ fn manager(choice: &str, slice: &SliceRef) -> Result<Manager, PrepareError> {
         );
         return Err(refuse(what));
     }
-    Manager::connect().map_err(|error| refuse(error.to_string()))
+    Manager::connect(Waits::Beside).map_err(|error| refuse(error.to_string()))
 }
 
 #[cfg(test)]

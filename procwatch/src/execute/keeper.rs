@@ -21,7 +21,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::{Home, PrepareError, held, leaves::Leaves};
 use crate::{
     cgroup::{CgroupPath, Mount, SliceRef, resolve},
-    systemd::{BusError, Manager, Property, Value},
+    systemd::{BusError, Manager, Property, Value, Waits},
     text::escape,
 };
 
@@ -64,7 +64,7 @@ impl Keepers {
     pub(super) fn manager(&mut self) -> Result<&Manager, BusError> {
         match self.manager.take() {
             Some(manager) => Ok(self.manager.insert(manager)),
-            None => Ok(self.manager.insert(Manager::connect()?)),
+            None => Ok(self.manager.insert(Manager::connect(Waits::Beside)?)),
         }
     }
 

@@ -8,7 +8,7 @@ use zbus::{
 };
 
 use super::{
-    bus::Bus,
+    bus::{Bus, Waits},
     error::{BusError, Order},
     job::{End, JobWatch},
     names::{MANAGER, MANAGER_PATH, PROPERTIES, SERVICE, UNIT, interface_of_type},
@@ -37,8 +37,8 @@ impl Manager {
     ///
     /// # Errors
     /// [`BusError`] when there is no bus, or nobody answers.
-    pub fn connect() -> Result<Self, BusError> {
-        let manager = Self { bus: Bus::connect()? };
+    pub fn connect(waits: Waits) -> Result<Self, BusError> {
+        let manager = Self { bus: Bus::connect(waits)? };
         manager.get("systemd", "tell its version", MANAGER_PATH, MANAGER, "Version")?;
         Ok(manager)
     }

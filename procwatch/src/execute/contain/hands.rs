@@ -12,7 +12,7 @@ use std::{
 use super::limit::Limit;
 use crate::{
     cgroup::{CgroupPath, Mount, resolve::systemd_runs},
-    systemd::Manager,
+    systemd::{Manager, Waits},
     text::escape,
 };
 
@@ -23,7 +23,8 @@ const CONTROL: [&str; 2] = ["/run/systemd/system.control", "/run/systemd/transie
 const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(3);
 
-/// The means. Not to be kept: the connection to the service manager may break.
+/// The means. Not to be kept: the connection to the service manager may break. To be used on threads where waiting is
+/// allowed: not within the agent's loop.
 pub(super) struct Hands<'a> {
     /// The hierarchy.
     pub(super) mount: &'a Mount,
@@ -46,7 +47,8 @@ impl<'a> Hands<'a> {
         if !self.has_systemd {
             return Err("systemd is not the first process of this machine".to_owned());
         }
-        let called = self.manager.get_or_init(|| Manager::connect().map_err(|error| error.to_string()));
+        let called =
+            self.manager.get_or_init(|| Manager::connect(Waits::Here).map_err(|error| error.to_string()));
         called.as_ref().map_err(Clone::clone)
     }
 
