@@ -2,13 +2,17 @@
 //! process may take its time to end and a service to restart.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fmt::Write as _,
     future::pending,
+    panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
 
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::{Id, JoinSet},
+    time::timeout,
+};
 
 use super::report::Reporter;
 use crate::{
@@ -57,6 +61,8 @@ enum Job {
 pub struct Container {
     warden: Warden,
     running: JoinSet<Vec<Act>>,
+    /// For whom each of those is at work.
+    busy: HashMap<Id, ProcessKey>,
     waiting: VecDeque<Job>,
     /// To these something was done that lasts.
     held: HashSet<ProcessKey>,
@@ -69,6 +75,7 @@ impl Container {
         Self {
             warden,
             running: JoinSet::new(),
+            busy: HashMap::new(),
             waiting: VecDeque::new(),
             held: HashSet::new(),
             counts: BTreeMap::new(),
@@ -148,8 +155,9 @@ impl Container {
     /// Waits until something that was under way is done; for ever when nothing is. Cancel safe.
     pub async fn done(&mut self) -> Vec<Act> {
         loop {
-            match self.running.join_next().await {
-                Some(Ok(acts)) => {
+            match self.running.join_next_with_id().await {
+                Some(Ok((id, acts))) => {
+                    self.busy.remove(&id);
                     self.start();
                     for act in &acts {
                         self.count(act);
@@ -158,6 +166,7 @@ impl Container {
                 }
                 Some(Err(error)) => {
                     tracing::error!("an action ended before its time: {error}");
+                    self.busy.remove(&error.id());
                     self.start();
                 }
                 None => pending().await,
@@ -222,13 +231,19 @@ impl Container {
         }
     }
 
-    /// Gives waiting jobs to threads, as many as may run.
+    /// Gives waiting jobs to threads, as many as may run. What is ordered for one process is done in that order.
     fn start(&mut self) {
         while self.running.len() < AT_A_TIME {
-            let Some(job) = self.waiting.pop_front() else { return };
-            let warden = self.warden.clone();
-            self.running.spawn_blocking(move || job.run(&warden));
+            let next = self.waiting.iter().position(|job| job.overtakes() || !self.is_busy(job.key()));
+            let Some(job) = next.and_then(|at| self.waiting.remove(at)) else { return };
+            let (key, warden) = (job.key(), self.warden.clone());
+            let task = self.running.spawn_blocking(move || job.run(&warden));
+            self.busy.insert(task.id(), key);
         }
+    }
+
+    fn is_busy(&self, key: ProcessKey) -> bool {
+        self.busy.values().any(|busy| *busy == key)
     }
 
     fn count(&mut self, act: &Act) {
@@ -239,10 +254,22 @@ impl Container {
 }
 
 impl Job {
+    const fn key(&self) -> ProcessKey {
+        match self {
+            Self::Order { target, .. } => target.key(),
+            Self::Ended(key) => *key,
+        }
+    }
+
+    /// A kill does not wait for a process that takes its time to terminate.
+    const fn overtakes(&self) -> bool {
+        matches!(self, Self::Order { order: Order::Kill, .. })
+    }
+
     fn run(self, warden: &Warden) -> Vec<Act> {
         match self {
             Self::Order { order, target, process, rule, occasion } => {
-                let done = warden.perform(order, &target, false);
+                let done = to_its_end(|| warden.perform(order, &target, false));
                 vec![done.act(order, *process, Some(rule), occasion, Mode::Enforce)]
             }
             Self::Ended(key) => match warden.undo(Which::Ended(key), Occasion::ProcessEnd) {
@@ -254,6 +281,12 @@ impl Job {
             },
         }
     }
+}
+
+/// Every order ends in a record, even where a mistake of ours ends its thread.
+fn to_its_end(perform: impl FnOnce() -> Done) -> Done {
+    // What was under way is in the notes, where the next order finds it.
+    catch_unwind(AssertUnwindSafe(perform)).unwrap_or_else(|_| Done::broken_off())
 }
 
 /// The ladder that belongs to an alert.
@@ -365,6 +398,16 @@ mod tests {
     }
 
     #[test]
+    fn what_breaks_off_is_told() {
+        let done = to_its_end(|| panic!("a mistake"));
+        assert_eq!(
+            (done.result, done.detail.contains("procwatch")),
+            (ActResult::Unverified, true),
+            "{done:?}"
+        );
+    }
+
+    #[test]
     fn what_may_be_done_is_done_beside_the_loop() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let scene = Scene::new();
@@ -379,6 +422,31 @@ mod tests {
             assert!(timeout(Duration::from_millis(20), container.done()).await.is_err(), "nothing is left");
             assert_eq!(container.account(), "kill verified 1");
             assert!(container.stop().await.unwrap().acts.is_empty());
+        });
+    }
+
+    #[test]
+    fn what_is_ordered_for_one_process_is_done_in_that_order() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let scene = Scene::new();
+        runtime.block_on(async {
+            let mut container = scene.container();
+            let order = |container: &mut Container, order: Order| {
+                let target = Target::of_key(scene.key()).unwrap();
+                container.order(order, target, samples::process(), String::new(), Occasion::Burst);
+            };
+            order(&mut container, Order::Terminate);
+            order(&mut container, Order::Thaw);
+            container.ended(scene.key());
+            assert_eq!((container.running.len(), container.waiting.len()), (1, 2));
+            order(&mut container, Order::Kill);
+            assert_eq!((container.running.len(), container.waiting.len()), (2, 2), "a kill does not wait");
+            let mut deeds = Vec::new();
+            while deeds.len() < 3 {
+                deeds.extend(container.done().await.iter().map(|act| act.action));
+            }
+            let at = |deed| deeds.iter().position(|it| *it == deed).unwrap();
+            assert!(at(Deed::Terminate) < at(Deed::Thaw), "{deeds:?}");
         });
     }
 }

@@ -175,6 +175,13 @@ impl Done {
         Self::of(Measured::gone())
     }
 
+    /// Begun, and broken off by a mistake of the program itself.
+    pub fn broken_off() -> Self {
+        let detail =
+            "broken off by a mistake in procwatch, which its log tells; what it came to is not known";
+        Self::of(Measured::new(ActResult::Unverified, detail))
+    }
+
     /// The record of it.
     pub fn act(
         self,
