@@ -121,11 +121,11 @@ fn resident_kib(pid: u32) -> u64 {
     line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// How often its threads went to sleep: as often as they woke up.
+/// How often its threads went to sleep: as often as they woke up. One that ends meanwhile does not count.
 fn wake_ups(pid: u32) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let switches = tasks.map(|task| {
-        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+    let statuses = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("status")).ok());
+    let switches = statuses.map(|status| {
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         line.unwrap().trim().parse::<u64>().unwrap()
     });
