@@ -10,11 +10,14 @@ pub const MAX_LEVELS: usize = 4;
 /// Threads below which a process costs no state and no level may be set.
 pub const FLOOR_THREADS: u32 = 32;
 
-/// Most rules about threads.
-pub const MAX_THREAD_RULES: usize = 64;
+/// Most rules about threads, that for all others among them.
+pub const MAX_THREAD_RULES: usize = 1024;
 
 /// Most processes that can have a rule of their own.
 pub const MAX_PROCESS_CELLS: usize = 32_768;
+
+/// Most uids, and most names, whose execs are told. Where rules name more, every exec is.
+pub const MAX_PROGRAMS: usize = 4096;
 
 /// [`Control::programs`]: execs by uids in the map `PROGRAM_UIDS` are told.
 pub const PROGRAM_UID: u32 = 1 << 0;

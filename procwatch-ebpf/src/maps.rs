@@ -10,8 +10,8 @@ use procwatch_common::{
     growth::Growth,
     place::{MAX_PLACE_RULES, PlaceCell, SettledKey},
     policy::{
-        Control, MAX_FILTER_PIDS, MAX_FILTER_VALUES, MAX_PROCESS_CELLS, MAX_THREAD_RULES, ProcessCell,
-        ThreadCell,
+        Control, MAX_FILTER_PIDS, MAX_FILTER_VALUES, MAX_PROCESS_CELLS, MAX_PROGRAMS, MAX_THREAD_RULES,
+        ProcessCell, ThreadCell,
     },
     stats::Stats,
     wire::{COMM_LEN, Exec},
@@ -117,12 +117,13 @@ pub(crate) static NEW_GROWTH: Growth = Growth::NEW;
 
 /// Uids whose execs are told.
 #[map]
-pub(crate) static PROGRAM_UIDS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_FILTER_VALUES as u32, 0);
+pub(crate) static PROGRAM_UIDS: HashMap<u32, u8> =
+    HashMap::with_max_entries(MAX_PROGRAMS as u32, BPF_F_NO_PREALLOC);
 
 /// Programs, by comm, whose execs are told.
 #[map]
 pub(crate) static PROGRAM_COMMS: HashMap<[u8; COMM_LEN], u8> =
-    HashMap::with_max_entries(MAX_FILTER_VALUES as u32, 0);
+    HashMap::with_max_entries(MAX_PROGRAMS as u32, BPF_F_NO_PREALLOC);
 
 /// Creations of threads by user stack. Bounded: the least recently used go.
 #[map]

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use procwatch_common::{
-    policy::{FLOOR_THREADS, MAX_LEVELS, PROGRAM_ANY, PROGRAM_COMM, PROGRAM_UID, ThreadCell},
+    policy::{FLOOR_THREADS, MAX_LEVELS, MAX_PROGRAMS, PROGRAM_ANY, PROGRAM_COMM, PROGRAM_UID, ThreadCell},
     wire::COMM_LEN,
 };
 
@@ -118,6 +118,13 @@ impl RuleBook {
                 Prefilter::Nothing => {}
             }
         }
+        wanted.uids.sort_unstable();
+        wanted.uids.dedup();
+        wanted.comms.sort_unstable();
+        wanted.comms.dedup();
+        if wanted.uids.len().max(wanted.comms.len()) > MAX_PROGRAMS {
+            return WantedPrograms { flags: PROGRAM_ANY, ..WantedPrograms::default() };
+        }
         wanted
     }
 }
@@ -206,6 +213,15 @@ mod tests {
         let wanted = book(vec![alice, python(), ThreadRule::built_in()]).wanted_programs();
         assert_eq!((wanted.flags, wanted.uids), (PROGRAM_UID | PROGRAM_COMM, vec![1000]));
         assert_eq!(wanted.comms, [*b"python3\0\0\0\0\0\0\0\0\0"]);
+        let named = |count: usize| {
+            let comms = (0..count).map(|number| Text::from(&*format!("c{}", number / 2))).collect();
+            let rule = ThreadRule { matches: Match { comms, ..Match::default() }, ..python() };
+            book(vec![rule, ThreadRule::built_in()]).wanted_programs()
+        };
+        let most = named(2 * MAX_PROGRAMS);
+        assert_eq!((most.flags, most.comms.len()), (PROGRAM_COMM, MAX_PROGRAMS), "each once");
+        let all = WantedPrograms { flags: PROGRAM_ANY, ..WantedPrograms::default() };
+        assert_eq!(named(2 * MAX_PROGRAMS + 1), all, "more than the kernel is told");
         let silent = ThreadRule { levels: vec![], burst: None, leak: None, ..ThreadRule::built_in() };
         assert_eq!(book(vec![silent.clone()]).wanted_programs(), WantedPrograms::default());
         assert_eq!(book(vec![silent]).floor(), None);

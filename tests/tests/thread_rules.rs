@@ -201,6 +201,29 @@ fn the_first_rule_that_fits_holds() {
 }
 
 #[test]
+fn rules_may_be_many_and_name_many() {
+    needs!(Root, Bpf);
+    // Together as many names as the kernel is told of; then more than that.
+    for others in [4, 5] {
+        let rule = |number: u32| {
+            let names: Vec<String> = (0..others).map(|name| format!("\"n{number}-{name}\"")).collect();
+            format!("[[threads]]\ncomm = [{}]\nlevels = [40]\n", names.join(", "))
+        };
+        let rules: String = (0..1022).map(rule).collect();
+        let last = "[[threads]]\ncomm = \"the-last-one\"\nlevels = [60]\n";
+        let (agent, _config) = run(&format!("{rules}{last}"));
+        let folder = tempfile::tempdir().unwrap();
+        let mut pool = pool_named("the-last-one", &folder);
+        let pid = pool.pid();
+        Talk::greeted().wait_for_rule(pid, "threads[1023] comm=the-last-one");
+        have(&mut pool, 70);
+        let alert = agent.wait_for("its alert", |record| is_alert(record, pid, "level"));
+        assert_eq!((number(&alert["level"]), text(&alert["rule"])), (60, "threads[1023] comm=the-last-one"));
+        agent.finish();
+    }
+}
+
+#[test]
 fn a_child_has_its_parents_rule_until_it_runs_a_program() {
     needs!(Root, Bpf);
     let script = "import os,sys,threading,time

@@ -1,5 +1,7 @@
 //! Maps that are used as sets, or whose entries are told apart by key alone.
 
+use std::{collections::HashSet, hash::Hash};
+
 use aya::{
     Pod,
     maps::{HashMap, MapData, MapError},
@@ -38,10 +40,11 @@ const WALKS: usize = 4;
 ///
 /// # Errors
 /// When it is too small for them.
-pub(super) fn replace<K: Pod + PartialEq>(
+pub(super) fn replace<K: Pod + Eq + Hash>(
     set: &mut HashMap<MapData, K, u8>,
     keys: &[K],
 ) -> Result<(), MapError> {
-    retain(set, |key| keys.contains(key))?;
+    let wanted: HashSet<&K> = keys.iter().collect();
+    retain(set, |key| wanted.contains(key))?;
     keys.iter().try_for_each(|key| set.insert(key, 0, 0))
 }

@@ -1,6 +1,6 @@
 //! Which rule holds for a process.
 
-use std::fmt;
+use std::{cell::OnceCell, fmt};
 
 use procwatch_common::wire::COMM_LEN;
 
@@ -15,17 +15,40 @@ const MOST_SHOWN: usize = 60;
 
 /// The place of the first rule that fits. The last of `rules` is taken to fit.
 pub fn choose(rules: &[ThreadRule], program: &Program) -> usize {
-    let last = rules.len().saturating_sub(1);
-    rules.iter().position(|rule| why_not(rule, program).is_none()).unwrap_or(last)
+    let (last, seen) = (rules.len().saturating_sub(1), Seen::new(program));
+    rules.iter().position(|rule| mismatch(&rule.matches, &seen).is_none()).unwrap_or(last)
 }
 
 /// The first match key of a rule that does not fit; `None` when the rule fits.
 pub fn why_not(rule: &ThreadRule, program: &Program) -> Option<Mismatch> {
-    mismatch(&rule.matches, program)
+    mismatch(&rule.matches, &Seen::new(program))
 }
 
-pub(super) fn mismatch(matches: &Match, program: &Program) -> Option<Mismatch> {
-    let Program { uid, comm, exe, argv, cgroup } = program;
+/// Whether these match keys fit.
+pub(super) fn fit(matches: &Match, program: &Program) -> bool {
+    mismatch(matches, &Seen::new(program)).is_none()
+}
+
+/// A process as patterns see it: what has to be made for them is made once for all rules.
+struct Seen<'p> {
+    program: &'p Program,
+    command: OnceCell<Option<Vec<u8>>>,
+}
+
+impl<'p> Seen<'p> {
+    const fn new(program: &'p Program) -> Self {
+        Self { program, command: OnceCell::new() }
+    }
+
+    /// The arguments, joined by spaces; `None` when they are not known.
+    fn command(&self) -> Option<&[u8]> {
+        let join = |argv: &Vec<Text>| argv.iter().map(Text::as_bytes).collect::<Vec<_>>().join(&b' ');
+        self.command.get_or_init(|| self.program.argv.as_ref().map(join)).as_deref()
+    }
+}
+
+fn mismatch(matches: &Match, seen: &Seen<'_>) -> Option<Mismatch> {
+    let Program { uid, comm, exe, cgroup, .. } = seen.program;
     let Match { uids, comms, exes, argvs, cgroups, units } = matches;
     let has_comm = || comms.iter().any(|name| name.as_bytes() == comm.as_bytes());
     let in_cgroup = |cgroup: &CgroupPath| {
@@ -38,8 +61,8 @@ pub(super) fn mismatch(matches: &Match, program: &Program) -> Option<Mismatch> {
         Some(Mismatch::Comm(*comm))
     } else if !exes.is_empty() && !exe.as_ref().is_some_and(|exe| fits(exes, exe.as_bytes())) {
         Some(Mismatch::Exe(exe.clone()))
-    } else if !argvs.is_empty() && !argv.as_ref().is_some_and(|argv| fits(argvs, &joined(argv))) {
-        Some(Mismatch::Argv(argv.as_ref().map(|argv| Text::new(joined(argv)))))
+    } else if !argvs.is_empty() && !seen.command().is_some_and(|command| fits(argvs, command)) {
+        Some(Mismatch::Argv(seen.command().map(Text::new)))
     } else if !cgroups.is_empty() && !cgroup.as_ref().is_some_and(in_cgroup) {
         Some(Mismatch::Cgroup(cgroup.clone()))
     } else if !units.is_empty() && !cgroup.as_ref().is_some_and(|cgroup| has_unit(units, cgroup)) {
@@ -51,11 +74,6 @@ pub(super) fn mismatch(matches: &Match, program: &Program) -> Option<Mismatch> {
 
 fn has_unit(units: &[glob::Pattern], cgroup: &CgroupPath) -> bool {
     cgroup.names().any(|name| fits(units, name.as_bytes()))
-}
-
-/// The command line as patterns see it.
-fn joined(argv: &[Text]) -> Vec<u8> {
-    argv.iter().map(Text::as_bytes).collect::<Vec<_>>().join(&b' ')
 }
 
 /// A match key that does not fit, with what the process has. `None`: that is not known, and so fits nothing.

@@ -84,7 +84,7 @@ pub(super) fn victim(matches: &Match) -> Option<String> {
         .into_iter()
         .map(|(uid, comm, exe, argv, cgroup)| Sample { uid, comm, exe, argv, cgroup })
         .filter(|sample| sample.uid.is_some() || of_desk)
-        .find(|sample| fit::mismatch(matches, &sample.program(matches)).is_none())
+        .find(|sample| fit::fit(matches, &sample.program(matches)))
         .map(|sample| format!("{} ({})", sample.comm, sample.exe))
 }
 

@@ -1,10 +1,10 @@
 //! The rules of several files together.
 
 use glob::Pattern;
+use procwatch_common::policy::MAX_THREAD_RULES;
 
 use super::{
     super::{Match, Problem, Protect, ThreadRule, names::fits},
-    MAX_THREAD_RULES,
     contradiction::containments,
 };
 use crate::text::escape;

@@ -23,9 +23,6 @@ use super::{
     read::Reader,
 };
 
-/// Most rules of all files together, the catch-all among them.
-pub const MAX_THREAD_RULES: usize = 64;
-
 /// Growth that raises an alert when nothing else is said.
 pub const DEFAULT_BURST: Burst = Burst { threads: 50, within: Duration::from_secs(1) };
 

@@ -1,3 +1,5 @@
+use procwatch_common::policy::MAX_THREAD_RULES;
+
 use super::*;
 use crate::config::{Containment, Layer, NormalRange, Problem, Step, SystemAccounts, load};
 use std::{fs, path::Path};
@@ -372,11 +374,11 @@ fn later_rules_come_after_earlier_ones_and_before_the_catch_all() {
 #[test]
 fn there_is_an_end_to_rules() {
     let many = |count: usize| "[[threads]]\ncomm='a'\n".repeat(count);
-    assert_eq!(of_files(&[&many(40), &many(23)]).unwrap().len(), MAX_THREAD_RULES);
+    assert_eq!(of_files(&[&many(1000), &many(23)]).unwrap().len(), MAX_THREAD_RULES);
     assert_eq!(
-        of_files(&[&many(40), &many(30)]).unwrap_err(),
+        of_files(&[&many(1000), &many(30)]).unwrap_err(),
         [
-            "2.toml:47: threads[24]: is one rule too many: 63 with match keys are possible in all files; merge some by lists, e.g. comm = [\"a\", \"b\"]"
+            "2.toml:47: threads[24]: is one rule too many: 1023 with match keys are possible in all files; merge some by lists, e.g. comm = [\"a\", \"b\"]"
         ]
     );
 }

@@ -17,10 +17,8 @@ use crate::{
     load::{self, Operation},
 };
 
-/// Numbers of rules; one more than the last is too many for the programs.
-const COUNTS: [usize; 3] = [1, 10, 60];
-/// What the issue asks for and the programs refuse.
-const TOO_MANY: usize = 1_000;
+/// Numbers of rules.
+const COUNTS: [usize; 3] = [1, 10, 1_000];
 /// What is done under each, and how often.
 const OPERATIONS: [(Operation, u32); 3] =
     [(Operation::Thread, 20_000), (Operation::Crowded, 20_000), (Operation::Exec, 600)];
@@ -64,8 +62,6 @@ pub(super) fn figures(bench: &Bench) -> Result<Vec<Figure>> {
     }
     let mut figures: Vec<Figure> = account.into_iter().flat_map(drawn).collect();
     figures.extend(drawn(agent_us));
-    fs::write(&file, config(TOO_MANY)).context("cannot write the configuration")?;
-    figures.push(refused(bench, &file)?);
     Ok(figures)
 }
 
@@ -91,19 +87,6 @@ fn under(bench: &Bench, config: &Path) -> Result<(Vec<Vec<f64>>, Vec<f64>)> {
     }
     agent.stop(|_| {})?;
     Ok((ns, us))
-}
-
-/// What procwatch says of too many.
-fn refused(bench: &Bench, config: &Path) -> Result<Figure> {
-    let name = rules(TOO_MANY);
-    let output =
-        bench.procwatch(&["check", "--config"])?.arg(config).output().context("cannot start procwatch")?;
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    let file = config.display().to_string();
-    let said = text.lines().find(|line| line.contains(&file)).map(|line| line.replace(&file, "rules.toml"));
-    let said = said.unwrap_or_else(|| exec::gist(&text).to_owned());
-    Ok(Figure::missing(name, format!("procwatch check: {}", said.trim())))
 }
 
 #[cfg(test)]
