@@ -49,8 +49,9 @@ const TARGETS_OF_WATCH: Targets = Targets {
     thread_ns: 600.0,
     percent: 5.0,
     crowded_percent: 5.0,
-    why: "two records of 16 fields each; the account's own price is in it, as above. bpftrace takes twenty times as much for \
-        fewer fields",
+    why: "two records of 16 fields each; the account's own price is in it, as above. In a profile a third is the programs' own \
+        code, the rest the way into them, the clock and the ring; rings from 64 KiB to 4 MiB cost the same. bpftrace takes \
+        thirty times as much for fewer fields",
 };
 
 /// One watcher and one operation.

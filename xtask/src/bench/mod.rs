@@ -253,7 +253,13 @@ pub(crate) fn machine() -> Result<String> {
     // Other work on the machine is the noise in all that follows.
     let load = read(Path::new("/proc/loadavg"))?;
     let load = load.split(' ').next().unwrap_or_default();
-    Ok(format!("Linux {}, {cpus} CPUs, {model}; load {load} before the first figure", kernel.trim()))
+    Ok(format!("Linux {}, {cpus} CPUs, {model}; load {load} before the first figure", public(kernel.trim())))
+}
+
+/// A kernel's release without the suffix that whoever built it gave it, unless that was Debian.
+fn public(release: &str) -> &str {
+    let is_debian = release.ends_with("-amd64") || release.ends_with("-arm64");
+    if is_debian { release } else { release.split(['-', '+']).next().unwrap_or(release) }
 }
 
 impl Bench {
@@ -296,4 +302,17 @@ fn holder() -> Option<u32> {
     let pid = fs::read_to_string("/run/procwatch/agent.lock").ok()?.trim().parse().ok()?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     (name.trim() == "procwatch").then_some(pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suffix_is_debians_or_goes() {
+        assert_eq!(public("6.1.0-57-cloud-amd64"), "6.1.0-57-cloud-amd64");
+        assert_eq!(public("6.18.44-of-somebody"), "6.18.44");
+        assert_eq!(public("6.18.44+"), "6.18.44");
+        assert_eq!(public("6.18.44"), "6.18.44");
+    }
 }
