@@ -1,8 +1,12 @@
 //! `procwatch run`: the agent.
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
+use tokio::time::sleep;
 
 use crate::{
     agent::{
@@ -71,6 +75,10 @@ impl From<ModeArg> for Mode {
     }
 }
 
+/// How long after the start the outputs have opened their files and written what was told of it: the code for that is
+/// needed no more.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// Runs the agent until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -137,7 +145,10 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     guard.armed(begun.elapsed());
     guard.report().health(HealthTopic::Armed, &*armed)?;
     notify::ready(&armed);
-    memory::give_back_code();
+    tokio::spawn(async {
+        sleep(SETTLED).await;
+        memory::give_back_code();
+    });
     let mut watchdog = Watchdog::from_env();
     guard.run(&mut shutdown, &mut inbox, &mut watchdog).await?;
     notify::stopping();

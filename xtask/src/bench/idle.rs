@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     agent::{Agent, read},
-    interrupt,
+    exec, interrupt, load,
 };
 
 /// The most that an idle agent may wake up.
@@ -43,7 +43,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Section> {
         clock.push(armed.clock_ms);
         agent.stop(|_| {})?;
     }
-    let (agent, armed) = start(bench)?;
+    let (mut agent, armed) = start(bench)?;
     told.push(armed.told_ms);
     clock.push(armed.clock_ms);
     let mut figures = vec![
@@ -53,11 +53,13 @@ pub(super) fn measure(bench: &Bench) -> Result<Section> {
         Figure::median("start to armed, by the clock", "ms", &clock),
     ];
     figures.extend(watch(&agent, Duration::from_secs(bench.pick(5, 60)))?);
+    figures.push(after_work(&mut agent)?);
     agent.stop(|_| {})?;
     Ok(Section {
         title: "Idle",
         commands: vec![
             "procwatch run --json".to_owned(),
+            format!("{} explode 300", load::NAME),
             "cat /proc/PID/status /proc/PID/stat /proc/PID/task/*/status".to_owned(),
         ],
         figures,
@@ -95,8 +97,8 @@ fn armed_ms(line: &str) -> Option<f64> {
 
 /// Lets it be for a while.
 fn watch(agent: &Agent, time: Duration) -> Result<Vec<Figure>> {
-    // The first look around is no idling.
-    thread::sleep(Duration::from_secs(1));
+    // The first look around, and giving back what the start needed, is no idling.
+    thread::sleep(Duration::from_secs(3));
     let proc = agent.proc();
     let (switches, cpu, begun) = (switches(&proc)?, cpu_seconds(&proc)?, Instant::now());
     while begun.elapsed() < time {
@@ -118,6 +120,16 @@ fn watch(agent: &Agent, time: Duration) -> Result<Vec<Figure>> {
         Figure::one("resident at its peak, while loading", "MB", mb("VmHWM")?),
         Figure::one("threads", "", field(&status, "Threads")? as f64),
     ])
+}
+
+/// What it holds when it has told of an explosion and of what caused it.
+fn after_work(agent: &mut Agent) -> Result<Figure> {
+    exec::read(&mut load::command(&["explode", "300"])?)?;
+    let told = agent.until(Duration::from_secs(20), |line| line.contains(r#""kind":"diagnosis""#))?;
+    ensure!(told, "the agent told no cause within 20 s");
+    let kb = field(&read(&agent.proc().join("status"))?, "VmRSS")?;
+    let note = "the code that it needed for that, which the kernel takes back when it wants the room";
+    Ok(Figure::one("resident, after an alert and its diagnosis", "MB", kb as f64 / 1024.0).note(note))
 }
 
 /// Context switches so far, voluntary and not, of all threads of a process.
