@@ -126,7 +126,10 @@ fn what_happens_without_an_agent_is_told_by_the_next_one() {
     let ended = next.finish();
     assert_eq!(told(&ended.records, lasting.pid()), [("alert", 80), ("cleared", 80)]);
     assert_eq!(told(&ended.records, short.pid()), [("alert", 80), ("cleared", 80)]);
-    assert_eq!(told(&ended.records, before.pid()), [("cleared", 80)], "its alert was told before");
+    let of_before = told(&ended.records, before.pid());
+    // Its alert was told before; and is once more if the agent died before it had given the record back.
+    let of_before = of_before.strip_prefix(&[("alert", 80)]).unwrap_or(&of_before);
+    assert_eq!(of_before, [("cleared", 80)]);
     assert!(ended.records.iter().all(|record| record["at_start"] != true), "all of it is from the ring");
     assert_eq!(account(&ended).1, 0);
     assert!(states().is_empty(), "an orderly end leaves nothing");
