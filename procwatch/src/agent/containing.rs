@@ -179,8 +179,7 @@ impl Container {
     /// # Errors
     /// When the notes of what is contained cannot be read or written.
     pub async fn stop(mut self) -> Result<Undone, StateError> {
-        self.waiting.clear();
-        let mut acts = Vec::new();
+        let mut acts: Vec<Act> = self.waiting.drain(..).filter_map(Job::give_up).collect();
         let last = async {
             while let Some(done) = self.running.join_next().await {
                 acts.extend(done.unwrap_or_default());
@@ -264,6 +263,13 @@ impl Job {
     /// A kill does not wait for a process that takes its time to terminate.
     const fn overtakes(&self) -> bool {
         matches!(self, Self::Order { order: Order::Kill, .. })
+    }
+
+    /// The record of an order that nobody carries out any more.
+    fn give_up(self) -> Option<Act> {
+        let Self::Order { order, process, rule, occasion, .. } = self else { return None };
+        let refused = Done::refused(RefusedFor::AgentEnd, "");
+        Some(refused.act(order, *process, Some(rule), occasion, Mode::Enforce))
     }
 
     fn run(self, warden: &Warden) -> Vec<Act> {
@@ -447,6 +453,22 @@ mod tests {
             }
             let at = |deed| deeds.iter().position(|it| *it == deed).unwrap();
             assert!(at(Deed::Terminate) < at(Deed::Thaw), "{deeds:?}");
+        });
+    }
+
+    #[test]
+    fn what_waits_when_the_agent_ends_is_told() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let scene = Scene::new();
+        runtime.block_on(async {
+            let mut container = scene.container();
+            for order in [Order::Terminate, Order::Thaw] {
+                let target = Target::of_key(scene.key()).unwrap();
+                container.order(order, target, samples::process(), String::new(), Occasion::Burst);
+            }
+            let acts = container.stop().await.unwrap().acts;
+            let told: Vec<_> = acts.iter().map(|act| (act.action, act.reason)).collect();
+            assert_eq!(told, [(Deed::Thaw, Some(RefusedFor::AgentEnd)), (Deed::Terminate, None)]);
         });
     }
 }

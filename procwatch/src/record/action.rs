@@ -173,6 +173,8 @@ pub enum RefusedFor {
     NotMainProcess,
     /// Too many actions wait already.
     Overload,
+    /// The agent ends, and others were before it.
+    AgentEnd,
 }
 
 impl RefusedFor {
@@ -195,6 +197,7 @@ impl RefusedFor {
             Self::OtherProcess => "other-process",
             Self::NotMainProcess => "not-main-process",
             Self::Overload => "overload",
+            Self::AgentEnd => "agent-end",
         }
     }
 }
