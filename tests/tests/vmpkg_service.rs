@@ -252,8 +252,8 @@ fn wake_ups(pid: u32) -> u64 {
 #[test]
 fn with_everything_enabled_it_sleeps() {
     needs!(Vm);
-    /// In it the watchdog hears of us once or twice: every half of `WatchdogSec=60`.
-    const WATCHED: Duration = Duration::from_secs(30);
+    /// In it the watchdog hears of us once at most: every half of `WatchdogSec=60`.
+    const WATCHED: Duration = Duration::from_secs(20);
     let config = "mode = \"enforce\"\n[[threads]]\ncomm = \"nobody\"\nlevels = [80]\n\
         [[place]]\nuser = \"aimgr\"\nslice = \"user-1003.slice\"\nfrom = [\"user.slice\"]\n\
         [log]\npath = \"/var/log/procwatch/events.jsonl\"\n[metrics]\nlisten = \"127.0.0.1:9464\"\n\
@@ -261,17 +261,16 @@ fn with_everything_enabled_it_sleeps() {
     let _slice = keep_slice();
     let _installed = Installed::running(config);
     let pid = main_pid();
-    let mut last = wake_ups(pid);
-    until("a quiet agent", || {
-        thread::sleep(Duration::from_millis(500));
-        let now = wake_ups(pid);
-        (std::mem::replace(&mut last, now) == now).then_some(())
+    let mut windows = Vec::new();
+    // What follows a start, such as the first records on disk, falls into the first one; what comes again and again into all.
+    let is_asleep = (0..3).any(|_| {
+        let before = wake_ups(pid);
+        // Not to let something happen, but to see that nothing does.
+        thread::sleep(WATCHED);
+        windows.push(wake_ups(pid) - before);
+        windows.last() <= Some(&2)
     });
-    let before = wake_ups(pid);
-    // Not to let something happen, but to see that nothing does.
-    thread::sleep(WATCHED);
-    let woken = wake_ups(pid) - before;
-    assert!(woken <= 4, "{woken} wake-ups in {WATCHED:?}");
+    assert!(is_asleep, "{windows:?} wake-ups in {WATCHED:?} each");
     let resident = resident_kib(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap());
     assert!(resident < 20 << 10, "{resident} KiB resident");
 }
