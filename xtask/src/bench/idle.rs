@@ -26,6 +26,9 @@ const TARGET_MB: f64 = 12.0;
 /// The most that it may take to be armed, ms.
 const TARGET_ARMED_MS: f64 = 200.0;
 
+/// How long after its start the agent has looked around and given back what it needed only for that.
+pub(super) const SETTLED: Duration = Duration::from_secs(3);
+
 /// Why it takes longer.
 const WHY_ARMED: &str = "the kernel's verifier takes about half of it (see there for how much it has to look at), the types of \
     the kernel, which are read and searched once, most of the rest";
@@ -97,8 +100,7 @@ fn armed_ms(line: &str) -> Option<f64> {
 
 /// Lets it be for a while.
 fn watch(agent: &Agent, time: Duration) -> Result<Vec<Figure>> {
-    // The first look around, and giving back what the start needed, is no idling.
-    thread::sleep(Duration::from_secs(3));
+    thread::sleep(SETTLED);
     let proc = agent.proc();
     let (switches, cpu, begun) = (switches(&proc)?, cpu_seconds(&proc)?, Instant::now());
     while begun.elapsed() < time {

@@ -1,6 +1,6 @@
 //! Start, memory and cost of an agent on a machine with many live threads or processes.
 
-use std::process::Child;
+use std::{process::Child, thread};
 
 use anyhow::Result;
 
@@ -77,6 +77,7 @@ fn look(bench: &Bench, processes: usize, threads: usize) -> Result<Seen> {
     for _ in 0..bench.pick(1, 3) {
         interrupt::check()?;
         let (agent, armed) = idle::start(bench)?;
+        thread::sleep(idle::SETTLED);
         let status = read(&agent.proc().join("status"))?;
         let mb = |name| idle::field(&status, name).map(|kb| kb as f64 / 1024.0);
         seen.armed_ms.push(armed.told_ms);
