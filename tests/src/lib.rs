@@ -18,6 +18,7 @@ mod family;
 pub mod guest;
 pub mod layout;
 mod leaks;
+mod life;
 mod need;
 mod pool;
 mod program;
@@ -40,6 +41,7 @@ pub use self::{
     fake_agent::FakeAgent,
     family::Family,
     leaks::{Expected, Leak},
+    life::{resident_kib, status_of, wake_ups},
     need::{Need, has_bpf_lsm, skip_unless},
     pool::Pool,
     program::{Started, compiled, compiled_static, for_everyone, script, start},

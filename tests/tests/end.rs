@@ -3,7 +3,9 @@
 use std::{ffi::OsString, fs, thread, time::Duration};
 
 use nix::sys::signal::Signal;
-use procwatch_tests::{Agent, KernelObjects, Pool, compiled, kinds, needs, start, until};
+use procwatch_tests::{
+    Agent, KernelObjects, Pool, compiled, kinds, needs, resident_kib, start, until, wake_ups,
+};
 use tempfile::TempDir;
 
 /// What is promised.
@@ -113,21 +115,4 @@ fn an_idle_agent_is_silent_and_asleep() {
     }
     assert!(resident_kib(pid) < 20 << 10, "{} KiB resident", resident_kib(pid));
     agent.finish();
-}
-
-fn resident_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
-}
-
-/// How often its threads went to sleep: as often as they woke up. One that ends meanwhile does not count.
-fn wake_ups(pid: u32) -> u64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let statuses = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("status")).ok());
-    let switches = statuses.map(|status| {
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        line.unwrap().trim().parse::<u64>().unwrap()
-    });
-    switches.sum()
 }

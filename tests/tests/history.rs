@@ -8,7 +8,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use procwatch_tests::{Agent, Pool, SCENE_UID, Scene, needs, number, refusal, text, until};
+use procwatch_tests::{Agent, Pool, Refusal, SCENE_UID, Scene, needs, number, refusal, text, until};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -73,12 +73,19 @@ fn parse(lines: &str) -> Vec<Value> {
 
 /// The same, when the agent may still be making its history.
 fn history_so_far(db: &Path, args: &[&str]) -> Vec<Value> {
-    let asked = refusal(&[&["history", "--json", "--db", db.to_str().unwrap()], args].concat());
-    if asked.stderr.contains("there is no history yet") { Vec::new() } else { history(db, args) }
+    let told = ask(db, args);
+    if told.stderr.contains("there is no history yet") { Vec::new() } else { records(&told) }
 }
 
 fn history(db: &Path, args: &[&str]) -> Vec<Value> {
-    let told = refusal(&[&["history", "--json", "--db", db.to_str().unwrap()], args].concat());
+    records(&ask(db, args))
+}
+
+fn ask(db: &Path, args: &[&str]) -> Refusal {
+    refusal(&[&["history", "--json", "--db", db.to_str().unwrap()], args].concat())
+}
+
+fn records(told: &Refusal) -> Vec<Value> {
     assert_eq!((told.code, &*told.stderr), (Some(0), ""));
     parse(&told.stdout)
 }

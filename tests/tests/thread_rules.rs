@@ -6,7 +6,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use procwatch_tests::{Agent, Pool, Started, Talk, compiled, needs, number, text, until};
+use procwatch_tests::{Agent, Pool, Started, Talk, compiled, needs, number, status_of, text, until};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
@@ -30,12 +30,7 @@ fn alerts(records: &[Value], pid: u32) -> Vec<(&str, u64)> {
 
 /// `(state, threads)` by /proc.
 fn state(pid: u32) -> (char, u32) {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim().to_owned()
-    };
-    (field("State:").chars().next().unwrap(), field("Threads:").parse().unwrap())
+    (status_of(pid, "State").chars().next().unwrap(), status_of(pid, "Threads").parse().unwrap())
 }
 
 /// The pool of glibc threads under another name.

@@ -6,12 +6,12 @@ use nix::sys::signal::{Signal, kill};
 use procwatch_tests::{
     Pool,
     guest::{self, SHELL, done, is_inside, keep_slice, pid_of, session},
-    has_bpf_lsm, needs,
+    has_bpf_lsm, needs, resident_kib,
     service::{
         CONFIG, Installed, PACKAGE, PROGRAM, UNIT, call, entries, entries_of_all, entry, field, main_pid,
         record, show,
     },
-    start, text, until,
+    start, status_of, text, until, wake_ups,
 };
 
 /// Alerts at 80 threads and nothing else.
@@ -215,38 +215,21 @@ fn an_agent_that_hangs_is_ended_and_started_again() {
 fn it_may_do_what_it_needs_and_no_more() {
     needs!(Vm);
     let _installed = Installed::running(PLAIN);
-    let process = fs::read_to_string(format!("/proc/{}/status", main_pid())).unwrap();
-    let of = |name: &str| status(&process, name);
-    let bits = |set: &str| {
-        let set = u64::from_str_radix(set, 16).unwrap();
+    let of = |name: &str| status_of(main_pid(), name);
+    let bits = |set: String| {
+        let set = u64::from_str_radix(&set, 16).unwrap();
         (0..64).filter(|bit| set >> bit & 1 == 1).collect::<Vec<_>>()
     };
     // CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, KILL, SETGID, SETUID, SYS_PTRACE, SYS_ADMIN, SYS_NICE, SYS_RESOURCE,
     // PERFMON, BPF.
     let needed = [0, 1, 2, 5, 6, 7, 19, 21, 23, 24, 38, 39];
-    assert_eq!((bits(of("CapBnd:")), bits(of("CapEff:"))), (needed.to_vec(), needed.to_vec()));
-    assert_eq!((of("NoNewPrivs:"), of("Seccomp:")), ("1", "2"));
+    assert_eq!((bits(of("CapBnd")), bits(of("CapEff"))), (needed.to_vec(), needed.to_vec()));
+    assert_eq!((of("NoNewPrivs").as_str(), of("Seccomp").as_str()), ("1", "2"));
     assert_eq!(show("MemoryMax"), (150 << 20).to_string());
     let analysis = done("systemd-analyze", &["security", "--no-pager", UNIT]);
     let last = analysis.lines().last().unwrap();
     let exposure: f32 = last.split_whitespace().find_map(|word| word.parse().ok()).unwrap();
     assert!(exposure < 5.0, "{last}");
-}
-
-/// A line of `/proc/PID/status`, or of that of a thread.
-fn status<'s>(status: &'s str, name: &str) -> &'s str {
-    status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim()
-}
-
-fn resident_kib(status_of_process: &str) -> u64 {
-    status(status_of_process, "VmRSS:").trim_end_matches(" kB").parse().unwrap()
-}
-
-/// How often its threads went to sleep: as often as they woke up. One that ends meanwhile does not count.
-fn wake_ups(pid: u32) -> u64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let statuses = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("status")).ok());
-    statuses.map(|it| status(&it, "voluntary_ctxt_switches:").parse::<u64>().unwrap()).sum()
 }
 
 #[test]
@@ -271,8 +254,7 @@ fn with_everything_enabled_it_sleeps() {
         windows.last() <= Some(&2)
     });
     assert!(is_asleep, "{windows:?} wake-ups in {WATCHED:?} each");
-    let resident = resident_kib(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap());
-    assert!(resident < 20 << 10, "{resident} KiB resident");
+    assert!(resident_kib(pid) < 20 << 10, "{} KiB resident", resident_kib(pid));
 }
 
 /// The uid of the guest's desktop user.

@@ -359,6 +359,11 @@ mod tests {
             Target::of_pid(self.child.id()).unwrap().key()
         }
 
+        fn order(&self, container: &mut Container, order: Order) {
+            let target = Target::of_key(self.key()).unwrap();
+            container.order(order, target, samples::process(), String::new(), Occasion::Burst);
+        }
+
         fn ask(&self, key: ProcessKey, way: Way, mode: Mode) -> Ask<'_> {
             let alarm = Alarm { key, rule: 0, way, time: BootTime(0), threads: 99 };
             let due = Due { alarm, action: Containment::Kill };
@@ -437,15 +442,11 @@ mod tests {
         let scene = Scene::new();
         runtime.block_on(async {
             let mut container = scene.container();
-            let order = |container: &mut Container, order: Order| {
-                let target = Target::of_key(scene.key()).unwrap();
-                container.order(order, target, samples::process(), String::new(), Occasion::Burst);
-            };
-            order(&mut container, Order::Terminate);
-            order(&mut container, Order::Thaw);
+            scene.order(&mut container, Order::Terminate);
+            scene.order(&mut container, Order::Thaw);
             container.ended(scene.key());
             assert_eq!((container.running.len(), container.waiting.len()), (1, 2));
-            order(&mut container, Order::Kill);
+            scene.order(&mut container, Order::Kill);
             assert_eq!((container.running.len(), container.waiting.len()), (2, 2), "a kill does not wait");
             let mut deeds = Vec::new();
             while deeds.len() < 3 {
@@ -462,10 +463,8 @@ mod tests {
         let scene = Scene::new();
         runtime.block_on(async {
             let mut container = scene.container();
-            for order in [Order::Terminate, Order::Thaw] {
-                let target = Target::of_key(scene.key()).unwrap();
-                container.order(order, target, samples::process(), String::new(), Occasion::Burst);
-            }
+            scene.order(&mut container, Order::Terminate);
+            scene.order(&mut container, Order::Thaw);
             let acts = container.stop().await.unwrap().acts;
             let told: Vec<_> = acts.iter().map(|act| (act.action, act.reason)).collect();
             assert_eq!(told, [(Deed::Thaw, Some(RefusedFor::AgentEnd)), (Deed::Terminate, None)]);
