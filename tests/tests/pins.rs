@@ -99,6 +99,17 @@ fn account(ended: &Ended) -> (u64, u64) {
     (before("urgent"), before("lost;"))
 }
 
+/// What was told and not yet given back to the kernel when the agent dies would be told once more.
+fn until_given_back() {
+    let mut talk = Talk::greeted();
+    until("all records are given back", || {
+        let status = talk.status();
+        let urgent =
+            status["rings"].as_array().unwrap().iter().find(|ring| ring["ring"] == "urgent").unwrap();
+        (urgent["waiting_bytes"] == 0).then_some(())
+    });
+}
+
 #[test]
 fn what_happens_without_an_agent_is_told_by_the_next_one() {
     needs!(Root, Bpf);
@@ -108,14 +119,7 @@ fn what_happens_without_an_agent_is_told_by_the_next_one() {
     let (mut before, mut lasting) = (Pool::pthreads(), Pool::raw_clone());
     before.threads(90);
     agent.wait_for_event("alert", before.pid());
-    // What was told and not given back when the agent dies would be told once more.
-    let mut talk = Talk::greeted();
-    until("its record is given back", || {
-        let status = talk.status();
-        let urgent =
-            status["rings"].as_array().unwrap().iter().find(|ring| ring["ring"] == "urgent").unwrap();
-        (urgent["waiting_bytes"] == 0).then_some(())
-    });
+    until_given_back();
     let objects = KernelObjects::of_process(agent.pid());
     agent.kill();
 
@@ -399,6 +403,7 @@ fn other_rules_hold_from_the_next_agent_on() {
     let (mut first, mut second) = (Pool::raw_clone(), Pool::raw_clone());
     first.threads(90);
     agent.wait_for_many(2, "its alerts", |it| it["kind"] == "alert" && it["pid"] == first.pid());
+    until_given_back();
     agent.kill();
     second.threads(70);
     let comm = fs::read_to_string(format!("/proc/{}/comm", first.pid())).unwrap();
