@@ -2,10 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::{Spanned, de::DeValue};
 
 use super::{
     output::{Switch, read_kinds, read_path, read_size, read_switch},
@@ -43,28 +40,46 @@ impl Default for HistoryConfig {
     }
 }
 
+/// What one file says of the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryLayer {
+    path: Option<PathBuf>,
+    keep: Option<Duration>,
+    max_size: Option<u64>,
+    events: Option<Kinds>,
+}
+
+impl HistoryLayer {
+    /// Lays it over what earlier files said.
+    pub(super) fn over(self, earlier: Option<HistoryConfig>) -> HistoryConfig {
+        let earlier = earlier.unwrap_or_default();
+        HistoryConfig {
+            path: self.path.unwrap_or(earlier.path),
+            keep: self.keep.unwrap_or(earlier.keep),
+            max_size: self.max_size.unwrap_or(earlier.max_size),
+            events: self.events.unwrap_or(earlier.events),
+        }
+    }
+}
+
 pub(super) fn read_history(
     reader: &mut Reader<'_>,
     value: &Spanned<DeValue<'_>>,
-) -> Option<Switch<HistoryConfig>> {
-    read_switch(reader, value, "history", read_table)
-}
-
-fn read_table(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<HistoryConfig> {
-    reader.check_keys(table, "history.", &KEYS);
-    let default = HistoryConfig::default();
-    let path = read_path(reader, table, "history", DEFAULT_PATH);
-    let keep = table
-        .get("keep")
-        .map_or(Some(default.keep), |value| reader.time(value, "history.keep", KEEPS, "24h"));
-    let max_size = table
-        .get("max-size")
-        .map_or(Some(default.max_size), |value| read_size(reader, value, "history.max-size", SIZES, "64M"));
+) -> Option<Switch<HistoryLayer>> {
     let stream: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| kind.stream().is_some()).collect();
-    let events = table
-        .get("events")
-        .map_or(Some(default.events), |value| read_kinds(reader, value, "history.events", &stream, false));
-    Some(HistoryConfig { path: path?, keep: keep?, max_size: max_size?, events: events? })
+    read_switch(reader, value, "history", |reader, table| {
+        reader.check_keys(table, "history.", &KEYS);
+        HistoryLayer {
+            path: read_path(reader, table, "history", DEFAULT_PATH),
+            keep: table.get("keep").and_then(|value| reader.time(value, "history.keep", KEEPS, "24h")),
+            max_size: table
+                .get("max-size")
+                .and_then(|value| read_size(reader, value, "history.max-size", SIZES, "64M")),
+            events: table
+                .get("events")
+                .and_then(|value| read_kinds(reader, value, "history.events", &stream, false)),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -73,16 +88,21 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    fn parse(text: &str) -> Result<Option<Switch<HistoryConfig>>, Vec<String>> {
+    fn parse(text: &str) -> Result<Option<Switch<HistoryLayer>>, Vec<String>> {
         let shown = |problems: Vec<super::super::Problem>| problems.iter().map(ToString::to_string).collect();
         Layer::parse(Path::new("t.toml"), text, &SystemAccounts).map(|layer| layer.history).map_err(shown)
+    }
+
+    fn on(text: &str, earlier: Option<HistoryConfig>) -> HistoryConfig {
+        let Ok(Some(Switch::On(layer))) = parse(text) else { panic!("{text}") };
+        layer.over(earlier)
     }
 
     #[test]
     fn all_can_be_said() {
         assert_eq!(parse(""), Ok(None));
         assert_eq!(parse("history = false"), Ok(Some(Switch::Off)));
-        assert_eq!(parse("[history]"), Ok(Some(Switch::On(HistoryConfig::default()))));
+        assert_eq!(on("[history]", None), HistoryConfig::default());
         let text =
             "[history]\npath = '/srv/h.db'\nkeep = '7d'\nmax-size = '1G'\nevents = ['exec', 'thread-exit']";
         let expected = HistoryConfig {
@@ -91,7 +111,10 @@ mod tests {
             max_size: 1 << 30,
             events: [Kind::Exec, Kind::ThreadExit].into_iter().collect(),
         };
-        assert_eq!(parse(text), Ok(Some(Switch::On(expected))));
+        assert_eq!(on(text, None), expected);
+        // A later file changes what it names.
+        let later = HistoryConfig { keep: Duration::from_hours(1), ..expected.clone() };
+        assert_eq!(on("[history]\nkeep = '1h'", Some(expected)), later);
     }
 
     #[test]

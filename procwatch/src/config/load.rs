@@ -8,7 +8,10 @@ use std::{
 
 use super::{
     Accounts, Config, ConfigError, Layer, Location, PlaceRule, Problem, Switch, SystemAccounts,
-    layout::contradiction, outlet, threads,
+    layout::contradiction,
+    outlet,
+    paths::{Written, shared},
+    threads,
 };
 
 /// Where the files are when none is named.
@@ -30,7 +33,7 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
 }
 
 /// Built-in defaults, over them `folder/procwatch.toml` if it exists, over that `folder/procwatch.d/*.toml` by name.
-/// A later single value replaces; so does a later `[[threads]]` without a match key. All else adds, each later
+/// A later single value replaces, key by key; so does a later `[[threads]]` without a match key. All else adds, each later
 /// `[[threads]]` after the earlier ones.
 ///
 /// # Errors
@@ -72,14 +75,18 @@ fn drop_ins_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn layer(files: &[PathBuf], accounts: &dyn Accounts) -> Result<Config, ConfigError> {
     let mut config = Config { files: files.to_owned(), ..Config::default() };
-    let mut problems = Vec::new();
+    let (mut problems, mut written) = (Vec::new(), Written::new());
     for file in files {
         let parsed = read(file).map_err(|problem| vec![problem]);
         match parsed.and_then(|text| Layer::parse(file, &text, accounts)) {
-            Ok(layer) => problems.extend(add(&mut config, layer)),
+            Ok(mut layer) => {
+                written.append(&mut layer.written);
+                problems.extend(add(&mut config, layer));
+            }
             Err(found) => problems.extend(found),
         }
     }
+    problems.extend(shared(&config, &written));
     // Whom a file protects may stand in a rule of another one.
     problems.extend(threads::against_protection(&config.threads, &config.protect));
     if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
@@ -91,14 +98,25 @@ fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
     config.mode = layer.mode.unwrap_or(config.mode);
     config.backend = layer.backend.unwrap_or(config.backend);
     config.favordynmods = layer.favordynmods.unwrap_or(config.favordynmods);
-    config.log = layer.log.map_or(config.log.take(), Switch::on);
-    config.history = layer.history.map_or(config.history.take(), Switch::on);
+    config.history = match layer.history {
+        Some(Switch::On(history)) => Some(history.over(config.history.take())),
+        Some(Switch::Off) => None,
+        None => config.history.take(),
+    };
     config.pin = layer.pin.unwrap_or(config.pin);
     config.protect.add(layer.protect);
     if let Some(socket) = layer.socket {
         config.socket = socket.over(config.socket.take());
     }
     let mut problems: Vec<Problem> = threads::add(&mut config.threads, layer.threads).into_iter().collect();
+    match layer.log {
+        Some(Switch::On(log)) => take(&mut config.log, |earlier| log.over(earlier), &mut problems),
+        Some(Switch::Off) => config.log = None,
+        None => {}
+    }
+    if let Some(metrics) = layer.metrics {
+        take(&mut config.metrics, |earlier| metrics.over(earlier), &mut problems);
+    }
     for rule in layer.place {
         match config.place.iter().find(|earlier| earlier.owner == rule.owner) {
             Some(earlier) => problems.push(second_rule(&rule, earlier)),
@@ -109,12 +127,23 @@ fn add(config: &mut Config, layer: Layer) -> Vec<Problem> {
         problems.extend(contradiction(&rule, &config.layout));
         config.layout.push(rule);
     }
-    config.metrics = layer.metrics.or_else(|| config.metrics.take());
     for rule in layer.outlets {
         problems.extend(outlet::contradiction(&rule, &config.outlets));
         config.outlets.push(rule);
     }
     problems
+}
+
+/// Puts what comes of `place` there.
+fn take<T>(
+    place: &mut Option<T>,
+    lay_over: impl FnOnce(Option<T>) -> Result<T, Problem>,
+    problems: &mut Vec<Problem>,
+) {
+    match lay_over(place.take()) {
+        Ok(laid) => *place = Some(laid),
+        Err(problem) => problems.push(problem),
+    }
 }
 
 fn second_rule(rule: &PlaceRule, earlier: &PlaceRule) -> Problem {
@@ -176,6 +205,51 @@ mod tests {
             fs::write(folder.path().join(name), text).unwrap();
         }
         folder
+    }
+
+    #[test]
+    fn a_drop_in_changes_the_keys_that_it_names() {
+        let folder = folder(&[
+            (
+                "procwatch.toml",
+                "[history]\npath='/srv/h.db'\nevents=['exec']\n[metrics]\nlisten='127.0.0.1:1'\n[log]\nmax-size='1M'\n",
+            ),
+            ("procwatch.d/1.toml", "[history]\nkeep='7d'\n[metrics]\nprocesses=7\n[log]\nsync='never'\n"),
+        ]);
+        let config = load_from(folder.path(), &Nobody).unwrap();
+        let (history, metrics, log) = (config.history.unwrap(), config.metrics.unwrap(), config.log.unwrap());
+        assert_eq!((history.path.to_str(), history.keep.as_secs()), (Some("/srv/h.db"), 604_800));
+        assert!(history.events.contains(crate::record::Kind::Exec));
+        assert_eq!((metrics.listen.to_string().as_str(), metrics.processes), ("127.0.0.1:1", 7));
+        assert_eq!((log.max_size, log.sync), (1 << 20, crate::config::Sync::Never));
+    }
+
+    #[test]
+    fn outputs_have_files_of_their_own() {
+        for (first, second, message) in [
+            (
+                "",
+                "\n[log]\npath='/var/lib/procwatch//history.db'\n",
+                "2.toml:3: log.path: /var/lib/procwatch/history.db is that of history.path, too",
+            ),
+            (
+                "[log]\npath='/srv/x'\n",
+                "[history]\npath='/srv/x'\n",
+                "1.toml:2: log.path: /srv/x is that of history.path, too",
+            ),
+            (
+                "[metrics]\nlisten='/run/procwatch/procwatch.sock'\n",
+                "",
+                "1.toml:2: metrics.listen: /run/procwatch/procwatch.sock is that of socket.path, too",
+            ),
+        ] {
+            let folder = folder(&[("procwatch.d/1.toml", first), ("procwatch.d/2.toml", second)]);
+            let text = messages(load_from(folder.path(), &Nobody));
+            assert!(text.contains(message), "{text}");
+        }
+        let apart =
+            folder(&[("procwatch.d/1.toml", "history=false\n[log]\npath='/var/lib/procwatch/history.db'\n")]);
+        load_from(apart.path(), &Nobody).unwrap();
     }
 
     struct Nobody;

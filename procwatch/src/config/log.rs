@@ -2,12 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::{Spanned, de::DeValue};
 
 use super::{
+    error::{Location, Problem},
     output::{Switch, read_kinds, read_path, read_size, read_switch},
     read::Reader,
 };
@@ -71,51 +69,69 @@ impl Default for LogConfig {
     }
 }
 
-pub(super) fn read_log(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<Switch<LogConfig>> {
-    read_switch(reader, value, "log", read_table)
+/// What one file says of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLayer {
+    path: Option<PathBuf>,
+    kinds: Option<Kinds>,
+    max_size: Option<u64>,
+    max_age: Option<Duration>,
+    disk_limit: Option<u64>,
+    compress: Option<bool>,
+    sync: Option<Sync>,
+    /// Of its sizes.
+    at: Location,
 }
 
-fn read_table(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<LogConfig> {
-    reader.check_keys(table, "log.", &KEYS);
-    let default = LogConfig::default();
-    let path = read_path(reader, table, "log", DEFAULT_PATH);
-    let kinds = table
-        .get("kinds")
-        .map_or(Some(default.kinds), |value| read_kinds(reader, value, "log.kinds", &Kind::ALL, true));
-    let max_size = table
-        .get("max-size")
-        .map_or(Some(default.max_size), |value| read_size(reader, value, "log.max-size", SIZES, "32M"));
-    let max_age = table
-        .get("max-age")
-        .map_or(Some(default.max_age), |value| reader.time(value, "log.max-age", AGES, "1d"));
-    let disk_limit = table
-        .get("disk-limit")
-        .map_or(Some(default.disk_limit), |value| read_size(reader, value, "log.disk-limit", LIMITS, "256M"));
-    let compress =
-        table.get("compress").map_or(Some(default.compress), |value| reader.flag(value, "log.compress"));
-    let sync = table
-        .get("sync")
-        .map_or(Some(default.sync), |value| reader.word(value, "log.sync", "policy", &SYNCS));
-    let (max_size, disk_limit) = (max_size?, disk_limit?);
-    let written = table.get("disk-limit").or_else(|| table.get("max-size"));
-    if let Some(value) = written.filter(|_| disk_limit < 2 * max_size) {
-        let (limit, size, right) =
-            (size::exact(disk_limit), size::exact(max_size), size::exact(2 * max_size));
+impl LogLayer {
+    /// Lays it over what earlier files said.
+    ///
+    /// # Errors
+    /// When the sizes that come of it contradict each other.
+    pub(super) fn over(self, earlier: Option<LogConfig>) -> Result<LogConfig, Problem> {
+        let earlier = earlier.unwrap_or_default();
+        let log = LogConfig {
+            path: self.path.unwrap_or(earlier.path),
+            kinds: self.kinds.unwrap_or(earlier.kinds),
+            max_size: self.max_size.unwrap_or(earlier.max_size),
+            max_age: self.max_age.unwrap_or(earlier.max_age),
+            disk_limit: self.disk_limit.unwrap_or(earlier.disk_limit),
+            compress: self.compress.unwrap_or(earlier.compress),
+            sync: self.sync.unwrap_or(earlier.sync),
+        };
+        if log.disk_limit >= 2 * log.max_size {
+            return Ok(log);
+        }
+        let [limit, size, right] = [log.disk_limit, log.max_size, 2 * log.max_size].map(size::exact);
         let what = format!(
             "all files have {limit} and each may have {size}; right is a disk-limit of {right} or more, or a smaller \
              max-size"
         );
-        reader.bad(&value.span(), "log.disk-limit", what);
-        return None;
+        Err(Problem { at: self.at, field: "log.disk-limit".to_owned(), what })
     }
-    Some(LogConfig {
-        path: path?,
-        kinds: kinds?,
-        max_size,
-        max_age: max_age?,
-        disk_limit,
-        compress: compress?,
-        sync: sync?,
+}
+
+pub(super) fn read_log(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<Switch<LogLayer>> {
+    let at = value.span();
+    read_switch(reader, value, "log", |reader, table| {
+        reader.check_keys(table, "log.", &KEYS);
+        let sizes = table.get("disk-limit").or_else(|| table.get("max-size")).map_or(at, Spanned::span);
+        LogLayer {
+            path: read_path(reader, table, "log", DEFAULT_PATH),
+            kinds: table
+                .get("kinds")
+                .and_then(|value| read_kinds(reader, value, "log.kinds", &Kind::ALL, true)),
+            max_size: table
+                .get("max-size")
+                .and_then(|value| read_size(reader, value, "log.max-size", SIZES, "32M")),
+            max_age: table.get("max-age").and_then(|value| reader.time(value, "log.max-age", AGES, "1d")),
+            disk_limit: table
+                .get("disk-limit")
+                .and_then(|value| read_size(reader, value, "log.disk-limit", LIMITS, "256M")),
+            compress: table.get("compress").and_then(|value| reader.flag(value, "log.compress")),
+            sync: table.get("sync").and_then(|value| reader.word(value, "log.sync", "policy", &SYNCS)),
+            at: reader.at(&sizes),
+        }
     })
 }
 
@@ -125,16 +141,30 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    fn parse(text: &str) -> Result<Option<Switch<LogConfig>>, Vec<String>> {
-        let shown = |problems: Vec<super::super::Problem>| problems.iter().map(ToString::to_string).collect();
-        Layer::parse(Path::new("t.toml"), text, &SystemAccounts).map(|layer| layer.log).map_err(shown)
+    fn layer(text: &str) -> Result<Option<Switch<LogLayer>>, Vec<Problem>> {
+        Layer::parse(Path::new("t.toml"), text, &SystemAccounts).map(|layer| layer.log)
+    }
+
+    /// The log after files with these texts.
+    fn parse(texts: &[&str]) -> Result<Option<LogConfig>, Vec<String>> {
+        let shown = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut log = None;
+        for text in texts {
+            log = match layer(text).map_err(shown)? {
+                Some(Switch::On(layer)) => Some(layer.over(log).map_err(|problem| shown(vec![problem]))?),
+                Some(Switch::Off) => None,
+                None => log,
+            };
+        }
+        Ok(log)
     }
 
     #[test]
     fn an_empty_table_switches_it_on_and_false_off() {
-        assert_eq!(parse(""), Ok(None));
-        assert_eq!(parse("log = false"), Ok(Some(Switch::Off)));
-        assert_eq!(parse("[log]"), Ok(Some(Switch::On(LogConfig::default()))));
+        assert_eq!(layer(""), Ok(None));
+        assert_eq!(layer("log = false"), Ok(Some(Switch::Off)));
+        assert_eq!(parse(&["[log]"]), Ok(Some(LogConfig::default())));
+        assert_eq!(parse(&["[log]", "log = false"]), Ok(None));
     }
 
     #[test]
@@ -150,7 +180,10 @@ mod tests {
             compress: false,
             sync: Sync::Never,
         };
-        assert_eq!(parse(text), Ok(Some(Switch::On(expected))));
+        assert_eq!(parse(&[text]), Ok(Some(expected.clone())));
+        // A later file changes what it names.
+        let expected = LogConfig { sync: Sync::Always, ..expected };
+        assert_eq!(parse(&[text, "[log]\nsync = 'always'"]), Ok(Some(expected)));
     }
 
     #[test]
@@ -199,7 +232,13 @@ mod tests {
             ),
             ("[log]\ncompress = 1", "t.toml:2: log.compress: is a whole number; right is true or false"),
         ] {
-            assert_eq!(parse(text).unwrap_err(), [message], "{text}");
+            assert_eq!(parse(&[text]).unwrap_err(), [message], "{text}");
         }
+        let error =
+            parse(&["[log]\ndisk-limit = '10M'\nmax-size = '5M'", "\n[log]\nmax-size = '6M'"]).unwrap_err();
+        assert!(
+            error[0].starts_with("t.toml:3: log.disk-limit: all files have 10M and each may have 6M"),
+            "{error:?}"
+        );
     }
 }

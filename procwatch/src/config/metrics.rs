@@ -8,7 +8,10 @@ use std::{
 
 use toml::{Spanned, de::DeValue};
 
-use super::{error::quote, read::Reader};
+use super::{
+    error::{Location, Problem, quote},
+    read::Reader,
+};
 use crate::text::escape;
 
 const EXAMPLE: &str = "127.0.0.1:9464";
@@ -50,23 +53,43 @@ impl fmt::Display for Listen {
     }
 }
 
-pub(super) fn read_metrics(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<MetricsConfig> {
+/// What one file says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsLayer {
+    listen: Option<Listen>,
+    processes: Option<u32>,
+    at: Location,
+}
+
+impl MetricsLayer {
+    /// Lays it over what earlier files said.
+    ///
+    /// # Errors
+    /// When none says where to listen.
+    pub(super) fn over(self, earlier: Option<MetricsConfig>) -> Result<MetricsConfig, Problem> {
+        let Self { listen, processes, at } = self;
+        let earlier = earlier.map(|earlier| (earlier.listen, earlier.processes)).unzip();
+        let Some(listen) = listen.or(earlier.0) else {
+            let what = format!("missing; right is e.g. listen = \"{EXAMPLE}\"");
+            return Err(Problem { at, field: "metrics.listen".to_owned(), what });
+        };
+        Ok(MetricsConfig { listen, processes: processes.or(earlier.1).unwrap_or(DEFAULT_PROCESSES) })
+    }
+}
+
+pub(super) fn read_metrics(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<MetricsLayer> {
     let table = reader.table(value, "metrics", "[metrics] with listen = \"127.0.0.1:9464\"")?;
     reader.check_keys(table, "metrics.", &["listen", "public", "processes"]);
-    let mut public = table.get("public").and_then(|value| reader.flag(value, "metrics.public"));
-    let processes = table.get("processes").map_or(Some(DEFAULT_PROCESSES), |value| {
-        reader.number(value, "metrics.processes", (1, MAX_PROCESSES))
-    });
-    let Some(value) = table.get("listen") else {
-        reader.bad(&value.span(), "metrics.listen", format!("missing; right is e.g. listen = \"{EXAMPLE}\""));
-        return None;
-    };
+    let public = table.get("public").map(|value| reader.flag(value, "metrics.public"));
     // Another mistake is told by itself.
-    if table.get("public").is_some() && public.is_none() {
-        public = Some(true);
-    }
-    let listen = read_listen(reader, value, public == Some(true))?;
-    Some(MetricsConfig { listen, processes: processes? })
+    let may_be_public = public.is_some_and(|public| public.unwrap_or(true));
+    Some(MetricsLayer {
+        listen: table.get("listen").and_then(|value| read_listen(reader, value, may_be_public)),
+        processes: table
+            .get("processes")
+            .and_then(|value| reader.number(value, "metrics.processes", (1, MAX_PROCESSES))),
+        at: reader.at(&value.span()),
+    })
 }
 
 fn read_listen(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, public: bool) -> Option<Listen> {
@@ -116,11 +139,14 @@ mod tests {
     use super::{super::Layer, *};
     use crate::config::SystemAccounts;
 
-    fn parse(text: &str) -> Result<Option<MetricsConfig>, Vec<String>> {
-        let shown =
-            |problems: Vec<crate::config::Problem>| problems.iter().map(ToString::to_string).collect();
+    fn layer(text: &str) -> Result<MetricsLayer, Vec<Problem>> {
         let text = format!("[metrics]\n{text}\n");
-        Layer::parse(Path::new("t.toml"), &text, &SystemAccounts).map(|layer| layer.metrics).map_err(shown)
+        Layer::parse(Path::new("t.toml"), &text, &SystemAccounts).map(|layer| layer.metrics.unwrap())
+    }
+
+    fn parse(text: &str) -> Result<MetricsConfig, Vec<String>> {
+        let parsed = layer(text).and_then(|layer| layer.over(None).map_err(|problem| vec![problem]));
+        parsed.map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -132,10 +158,13 @@ mod tests {
             ("listen = '0.0.0.0:9464'\npublic = true", "0.0.0.0:9464", 100),
             ("listen = '/run/procwatch/metrics.sock'", "/run/procwatch/metrics.sock", 100),
         ] {
-            let config = parse(text).unwrap().unwrap();
+            let config = parse(text).unwrap();
             assert_eq!((config.listen.to_string().as_str(), config.processes), (shown, processes));
         }
         assert_eq!(Layer::parse(Path::new("t.toml"), "", &SystemAccounts).unwrap().metrics, None);
+        let earlier = parse("listen = '127.0.0.1:9464'\nprocesses = 7").unwrap();
+        let later = layer("processes = 8").unwrap().over(Some(earlier.clone())).unwrap();
+        assert_eq!(later, MetricsConfig { processes: 8, ..earlier });
     }
 
     #[test]

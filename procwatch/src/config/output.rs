@@ -25,22 +25,12 @@ pub enum Switch<T> {
     On(T),
 }
 
-impl<T> Switch<T> {
-    /// What is on.
-    pub fn on(self) -> Option<T> {
-        match self {
-            Self::Off => None,
-            Self::On(it) => Some(it),
-        }
-    }
-}
-
 /// The table, or false.
 pub(super) fn read_switch<T>(
     reader: &mut Reader<'_>,
     value: &Spanned<DeValue<'_>>,
     field: &str,
-    read: impl FnOnce(&mut Reader<'_>, &DeTable<'_>) -> Option<T>,
+    read: impl FnOnce(&mut Reader<'_>, &DeTable<'_>) -> T,
 ) -> Option<Switch<T>> {
     if value.get_ref().as_bool() == Some(false) {
         return Some(Switch::Off);
@@ -49,19 +39,17 @@ pub(super) fn read_switch<T>(
         reader.wrong_type(value, field, format_args!("a table, begun by [{field}], or false for none"));
         return None;
     };
-    read(reader, table).map(Switch::On)
+    Some(Switch::On(read(reader, table)))
 }
 
-/// The path of a file, from the root on.
+/// The path of a file, from the root on; `None` when nothing is said, or what was noted as bad.
 pub(super) fn read_path(
     reader: &mut Reader<'_>,
     table: &DeTable<'_>,
     name: &str,
     default: &str,
 ) -> Option<PathBuf> {
-    let Some(value) = table.get("path") else {
-        return Some(PathBuf::from(default));
-    };
+    let value = table.get("path")?;
     let field = format!("{name}.path");
     let text = reader.text(value, &field, default)?;
     let plain = text.starts_with('/') && !text.ends_with('/') && !text.contains('\0');

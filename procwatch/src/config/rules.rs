@@ -5,15 +5,16 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::{
-    Accounts, BackendChoice, HistoryConfig, LayoutRule, LogConfig, PlaceRule, Protect, SocketLayer, Switch,
+    Accounts, BackendChoice, HistoryLayer, LayoutRule, LogLayer, PlaceRule, Protect, SocketLayer, Switch,
     ThreadRule,
     error::{Problem, quote},
     history::read_history,
     kernel::{Pin, read_kernel},
     layout::read_layouts,
     log::read_log,
-    metrics::{MetricsConfig, read_metrics},
+    metrics::{MetricsLayer, read_metrics},
     outlet::{OutletRule, read_outlets},
+    paths::{Written, read_written},
     place::read_places,
     protect::read_protect,
     read::Reader,
@@ -48,17 +49,19 @@ pub struct Layer {
     /// CPUs of slices.
     pub layout: Vec<LayoutRule>,
     /// Where figures are given.
-    pub metrics: Option<MetricsConfig>,
+    pub metrics: Option<MetricsLayer>,
     /// Who is told of alerts.
     pub outlets: Vec<OutletRule>,
     /// Where clients ask.
     pub socket: Option<SocketLayer>,
     /// The log.
-    pub log: Option<Switch<LogConfig>>,
+    pub log: Option<Switch<LogLayer>>,
     /// The history.
-    pub history: Option<Switch<HistoryConfig>>,
+    pub history: Option<Switch<HistoryLayer>>,
     /// Whether the kernel's part outlives the agent.
     pub pin: Option<Pin>,
+    /// Where it names files of outputs.
+    pub(super) written: Written,
 }
 
 impl Layer {
@@ -119,6 +122,7 @@ fn read_root(reader: &mut Reader<'_>, root: &DeTable<'_>, accounts: &dyn Account
         socket: root.get("socket").and_then(|value| read_socket(reader, value, accounts)),
         log: root.get("log").and_then(|value| read_log(reader, value)),
         history: root.get("history").and_then(|value| read_history(reader, value)),
+        written: read_written(reader, root),
     }
 }
 

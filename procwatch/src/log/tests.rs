@@ -219,6 +219,14 @@ fn a_file_without_any_line_is_not_emptied() {
 }
 
 #[test]
+fn nothing_is_taken_from_a_file_of_somebody_elses() {
+    let mut scene = Scene::new(|_| {});
+    scene.put("SQLite format 3\0\n{\0\0");
+    scene.write("{}");
+    assert_eq!(scene.content(), "SQLite format 3\0\n{\0\0\n{}\n");
+}
+
+#[test]
 fn a_file_that_somebody_else_puts_aside_or_deletes_is_begun_anew() {
     let mut scene = Scene::new(|_| {});
     scene.write("one");

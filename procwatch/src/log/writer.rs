@@ -208,8 +208,11 @@ fn mend(file: &mut File) -> io::Result<Option<String>> {
     let whole = begin
         .and_then(|begin| tail.get(begin..))
         .is_some_and(|line| serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok());
+    let mut first = [0];
+    // Of a file that somebody else began nothing is taken away.
+    let ours = file.read_exact_at(&mut first, 0).is_ok() && first == *b"{";
     match begin {
-        Some(begin) if !whole => {
+        Some(begin) if !whole && ours => {
             file.set_len(from + begin as u64)?;
             Ok(Some(format!("an unfinished line of {} bytes was cut off at the end", tail.len() - begin)))
         }

@@ -84,7 +84,7 @@ fn what_the_shipped_example_keeps_for_later_is_good_too() {
     assert_eq!((layer.threads.len(), layer.favordynmods), (5, Some(true)));
     let outlets: Vec<&str> = layer.outlets.iter().map(|rule| rule.outlet.kind.name()).collect();
     assert_eq!(outlets, ["webhook", "webhook", "mail", "command", "wall"]);
-    assert_eq!(layer.metrics.unwrap().listen.to_string(), "127.0.0.1:9464");
+    assert_eq!(layer.metrics.unwrap().over(None).unwrap().listen.to_string(), "127.0.0.1:9464");
 }
 
 #[test]
