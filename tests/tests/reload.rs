@@ -2,11 +2,12 @@
 
 use std::{
     fs,
+    net::TcpListener,
     path::{Path, PathBuf},
 };
 
 use nix::sys::signal::Signal;
-use procwatch_tests::{Agent, Pool, SCENE_UID, Scene, needs, number, text};
+use procwatch_tests::{Agent, Pool, SCENE_UID, Scene, Talk, needs, number, text};
 use serde_json::Value;
 
 /// A configuration in a file of its own, and the agent that reads it.
@@ -97,6 +98,30 @@ fn a_bad_configuration_changes_nothing_and_says_why() {
     assert_eq!(answer["topic"], "reloaded", "{answer}");
     let records = told.agent.finish().records;
     assert_eq!(alerts(&records, pool.pid()), [(60, 60)]);
+}
+
+#[test]
+fn outputs_all_change_or_none_does() {
+    needs!(Root, Bpf);
+    let told = Told::new("");
+    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
+    let metrics = format!("[metrics]\nlisten = \"{}\"\n", occupied.local_addr().unwrap());
+    let socket = "[socket]\nmax-clients = 3\n";
+    let answer = told.reload(&(socket.to_owned() + &metrics));
+    assert_eq!(answer["topic"], "refused", "{answer}");
+    // The socket is still that of before, and nothing of the other one is left.
+    assert_eq!(Talk::greeted().status()["pid"], told.agent.pid());
+    let names = || fs::read_dir("/run/procwatch").unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(
+        names().all(|name| !name.to_string_lossy().ends_with(".new")),
+        "{:?}",
+        names().collect::<Vec<_>>()
+    );
+    drop(occupied);
+    let answer = told.reload(&(socket.to_owned() + &metrics));
+    assert_eq!(answer["topic"], "reloaded", "{answer}");
+    assert_eq!(Talk::greeted().status()["pid"], told.agent.pid());
+    told.agent.finish();
 }
 
 #[test]

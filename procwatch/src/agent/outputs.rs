@@ -122,6 +122,10 @@ impl Outputs {
         for output in wanted.iter().filter(|output| !self.open.iter().any(|(open, _)| open == *output)) {
             new.push((output.clone(), output.open(&self.asker, &self.complaints, &self.audience)?));
         }
+        for (_, listener) in &mut new {
+            let what = listener.name().to_owned();
+            listener.take_place().map_err(|source| AgentError::Output { what, source })?;
+        }
         let (kept, done): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.open).into_iter().partition(|(open, _)| wanted.contains(open));
         self.open = kept;

@@ -20,7 +20,7 @@ const APPLICATION_ID: i32 = 0x7077_6864;
 /// What makes each form of the database out of the one before it. What was released is never changed.
 const STEPS: [&str; 1] = [include_str!("schema.sql")];
 /// How long a writer is waited for: somebody with an SQL shell.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Corrupt databases that are kept besides.
 const MOST_CORRUPT: usize = 4;
 

@@ -11,6 +11,7 @@ mod db;
 mod health;
 mod metrics;
 mod moment;
+mod pages;
 pub mod read;
 pub mod report;
 mod retention;
@@ -77,7 +78,7 @@ pub fn open(config: &HistoryConfig, asker: &Asker, complaints: &Complaints) -> i
     let writer = Writer::new(config.clone(), boot_id()?, inspect::threads);
     let complaints = complaints.clone();
     let ask = asking(asker.clone(), Handle::current());
-    Queued::start(NAME, kinds, move |intake| {
+    Queued::to_file(NAME, kinds, &config.path, move |intake| {
         let trouble = Trouble::new(what, complaints, intake.counts());
         work(intake, writer, trouble, ask);
     })

@@ -3,12 +3,13 @@
 use std::{ops::ControlFlow, path::Path, time::Duration};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, ToSql, types::Value};
 
 use super::{
     HistoryError,
     db::{self, OpenError},
     moment::{Moment, before, boot_id, ns, signed},
+    pages::{Pages, Terms},
 };
 use crate::record::{Kind, Record};
 
@@ -126,29 +127,30 @@ impl<'p> Reader<'p> {
         query: &Query,
         mut each: impl FnMut(Kept<'_>) -> Result<ControlFlow<B>, HistoryError>,
     ) -> Result<Account, HistoryError> {
-        let (sql, parameters) = self.select(query);
-        let mut statement = self.connection.prepare(&sql).map_err(|error| self.bad(&error))?;
-        let parameters: Vec<&dyn ToSql> = parameters.iter().map(AsRef::as_ref).collect();
-        let mut rows = statement.query(&*parameters).map_err(|error| self.bad(&error))?;
+        let mut pages =
+            Pages::new(&self.connection, self.terms(query), query.limit).map_err(|error| self.bad(&error))?;
         let mut account = Account::default();
-        while let Some(row) = rows.next().map_err(|error| self.bad(&error))? {
-            // A column may hold anything in a file that somebody wrote to.
-            let line = row.get_ref(0).ok().and_then(|value| value.as_str().ok());
-            let run = row.get(1).unwrap_or(0);
-            let record = line.and_then(|line| serde_json::from_str::<Record>(line).ok());
-            let (Some(line), Some(record)) = (line, record) else {
-                account.damaged += 1;
-                continue;
-            };
-            account.records += 1;
-            if each(Kept { line, record: &record, run })?.is_break() {
-                break;
+        loop {
+            let page = pages.next().map_err(|error| self.bad(&error))?;
+            if page.is_empty() {
+                return Ok(account);
+            }
+            for row in page {
+                // A column may hold anything in a file that somebody wrote to.
+                let record = row.line.as_deref().and_then(|line| serde_json::from_str::<Record>(line).ok());
+                let (Some(line), Some(record)) = (row.line, record) else {
+                    account.damaged += 1;
+                    continue;
+                };
+                account.records += 1;
+                if each(Kept { line: &line, record: &record, run: row.run })?.is_break() {
+                    return Ok(account);
+                }
             }
         }
-        Ok(account)
     }
 
-    fn select(&self, query: &Query) -> (String, Vec<Box<dyn ToSql>>) {
+    fn terms(&self, query: &Query) -> Terms {
         let mut terms = Terms::default();
         if let Some(since) = query.since {
             self.border(&mut terms, since, ">=");
@@ -156,22 +158,11 @@ impl<'p> Reader<'p> {
         if let Some(until) = query.until {
             self.border(&mut terms, until, "<=");
         }
-        terms.any("kind", query.kinds.iter().map(|kind| kind.name()));
-        terms.any("pid", query.pids.iter().copied());
-        terms.any("comm", query.comms.iter().cloned());
-        terms.users(&query.users);
-        let terms = terms.finish();
-        let order = |way| format!("boot {way}, boot_ns {way}, id {way}");
-        let all = format!("SELECT line, run, boot, boot_ns, id FROM records {}", terms.0);
-        let sql = match query.limit {
-            Some(limit) => {
-                let limit = signed(limit);
-                let (last, first) = (order("DESC"), order("ASC"));
-                format!("SELECT line, run FROM ({all} ORDER BY {last} LIMIT {limit}) ORDER BY {first}")
-            }
-            None => format!("{all} ORDER BY {}", order("ASC")),
-        };
-        (sql, terms.1)
+        any(&mut terms, "kind", query.kinds.iter().map(|kind| kind.name()));
+        any(&mut terms, "pid", query.pids.iter().copied());
+        any(&mut terms, "comm", query.comms.iter().cloned());
+        users(&mut terms, &query.users);
+        terms
     }
 
     /// Within this boot by the kernel's clock; what was before it by the wall's.
@@ -208,47 +199,27 @@ fn bad(path: &Path, error: &rusqlite::Error) -> HistoryError {
     HistoryError::Database { path: path.to_owned(), why: error.to_string() }
 }
 
-/// The terms of a WHERE, with what stands for the question marks.
-#[derive(Default)]
-struct Terms {
-    terms: Vec<String>,
-    parameters: Vec<Box<dyn ToSql>>,
+/// One of them, or all if there are none.
+fn any<T: ToSql + 'static>(terms: &mut Terms, column: &str, wanted: impl ExactSizeIterator<Item = T>) {
+    if wanted.len() > 0 {
+        let marks = vec!["?"; wanted.len()].join(", ");
+        terms.add(&format!("{column} IN ({marks})"), wanted);
+    }
 }
 
-impl Terms {
-    fn add<T: ToSql + 'static>(&mut self, term: &str, parameters: impl IntoIterator<Item = T>) {
-        self.terms.push(term.to_owned());
-        self.parameters.extend(parameters.into_iter().map(|it| Box::new(it) as Box<dyn ToSql>));
-    }
-
-    /// One of them, or all if there are none.
-    fn any<T: ToSql + 'static>(&mut self, column: &str, wanted: impl ExactSizeIterator<Item = T>) {
-        if wanted.len() > 0 {
-            let marks = vec!["?"; wanted.len()].join(", ");
-            self.add(&format!("{column} IN ({marks})"), wanted);
+fn users(terms: &mut Terms, users: &[User]) {
+    let (mut texts, mut parameters) = (Vec::new(), Vec::<Value>::new());
+    for user in users {
+        if let Some(uid) = user.uid {
+            texts.push("uid = ? OR euid = ?");
+            parameters.extend([Value::from(uid), Value::from(uid)]);
+        }
+        if let Some(name) = &user.name {
+            texts.push("user = ?");
+            parameters.push(Value::from(name.clone()));
         }
     }
-
-    fn users(&mut self, users: &[User]) {
-        let mut terms = Vec::new();
-        for user in users {
-            if let Some(uid) = user.uid {
-                terms.push("uid = ? OR euid = ?");
-                self.parameters.extend([uid, uid].map(|uid| Box::new(uid) as Box<dyn ToSql>));
-            }
-            if let Some(name) = &user.name {
-                terms.push("user = ?");
-                self.parameters.push(Box::new(name.clone()));
-            }
-        }
-        if !terms.is_empty() {
-            self.terms.push(format!("({})", terms.join(" OR ")));
-        }
-    }
-
-    fn finish(self) -> (String, Vec<Box<dyn ToSql>>) {
-        let text =
-            if self.terms.is_empty() { String::new() } else { format!("WHERE {}", self.terms.join(" AND ")) };
-        (text, self.parameters)
+    if !texts.is_empty() {
+        terms.add(&texts.join(" OR "), parameters);
     }
 }

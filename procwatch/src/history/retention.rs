@@ -111,7 +111,7 @@ fn by_size(connection: &Connection, config: &HistoryConfig) -> rusqlite::Result<
         }
         let mut gone = 0;
         if let Some((boot, boot_ns)) = last_of_the_oldest(connection)? {
-            for table in TABLES {
+            for table in TABLES.into_iter().chain(["high_water"]) {
                 let sql = format!("DELETE FROM {table} WHERE boot < ?1 OR (boot = ?1 AND boot_ns <= ?2)");
                 gone += connection.execute(&sql, [boot, boot_ns])?;
             }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     event::ProcessKey,
+    files,
     record::{
         ActResult, Alert, Body, Bound, Cleared, Diagnosed, Health, HealthTopic, Kind, Mode, Outcome, Process,
         Record, Result as MoveResult, Severity,
@@ -247,6 +248,52 @@ fn what_is_wanted_is_found() {
     assert_eq!(kinds(Query { since: ago(4), until: ago(3), ..Query::default() }), ["alert", "cleared"]);
     let at = |second| Some(Border::At(moment(second * SECOND).wall));
     assert_eq!(kinds(Query { since: at(2), until: at(3), ..Query::default() }), ["alert", "cleared"]);
+}
+
+#[test]
+fn a_slow_reader_is_told_what_was_there_when_it_began_and_holds_nothing_up() {
+    let mut scene = Scene::new();
+    let bodies = |second: u32| (0..100).map(|pid| alert(100 * second + pid, 80, Severity::Notice)).collect();
+    for second in 0..12 {
+        scene.try_write(bodies(second), moment(u64::from(second) * SECOND)).unwrap();
+    }
+    let path = scene.path().to_owned();
+    let reader = Reader::open_at(&path, moment(HOUR), "boot-1").unwrap();
+    for (limit, pids) in [(None, 0..1200), (Some(700), 500..1200), (Some(9999), 0..1200)] {
+        let mut seen = Vec::new();
+        let query = Query { limit, ..Query::default() };
+        let told = reader.records::<()>(&query, |kept| {
+            let Body::Alert(alert) = &kept.record.body else { panic!("{}", kept.line) };
+            seen.push(alert.process.pid);
+            // Much is written meanwhile.
+            if seen.len() % 100 == 0 {
+                scene.try_write(bodies(100), moment(100 * SECOND)).unwrap();
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        assert_eq!(told.unwrap().records as usize, seen.len());
+        assert_eq!(seen, pids.collect::<Vec<_>>());
+        scene.sql("DELETE FROM records WHERE pid >= 1200; PRAGMA wal_checkpoint(TRUNCATE)");
+    }
+}
+
+#[test]
+fn one_who_reads_without_end_does_not_fill_the_disk() {
+    let mut scene = Scene::with(|config| config.max_size = 512 << 10);
+    scene.write(alert(1, 80, Severity::Notice), moment(0));
+    let shell = Connection::open(scene.path()).unwrap();
+    shell.execute_batch("BEGIN; SELECT count(*) FROM records").unwrap();
+    let mut batch = |second| {
+        let bodies = (0..100).map(|pid| alert(pid, 80, Severity::Notice)).collect();
+        scene.try_write(bodies, moment(second * SECOND))
+    };
+    let refused = (1..100).find_map(|second| batch(second).err()).unwrap().to_string();
+    assert!(refused.contains("somebody reads it without end"), "{refused}");
+    assert!(batch(100).is_err());
+    shell.execute_batch("COMMIT").unwrap();
+    batch(101).unwrap();
+    let log = fs::metadata(files::with_suffix(scene.path(), "-wal")).unwrap().len();
+    assert!(log < 2 << 20, "{log}");
 }
 
 #[test]

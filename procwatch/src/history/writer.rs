@@ -1,10 +1,11 @@
 //! Writes batches of records, each in one transaction, and looks after the file.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::{
     config::HistoryConfig,
+    files,
     record::{Body, HealthTopic, Record},
     sink::listener::Told,
     text::shown,
@@ -105,6 +107,7 @@ impl Writer {
         let Some(open) = &mut self.open else {
             return Ok(());
         };
+        bound_log(&open.connection, &self.config)?;
         let transaction = open.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         add_batch(&transaction, open.at, batch, self.look)?;
         transaction.commit()?;
@@ -145,13 +148,32 @@ impl Writer {
             return;
         };
         let closed = end(&open.connection, open.at, (now.wall, now.boot_ns), "closed").and_then(|()| {
-            // So that those find little to do who open it next.
+            // So that those find little to do who open it next; somebody who reads is not waited for.
+            open.connection.busy_timeout(Duration::ZERO)?;
             open.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))
         });
         if let Err(error) = closed {
             tracing::warn!("the end of the history: {error}");
         }
     }
+}
+
+/// Somebody in the midst of reading keeps the log of writes from being begun anew. It must not fill the disk.
+fn bound_log(connection: &Connection, config: &HistoryConfig) -> Result<(), OpenError> {
+    let log = files::with_suffix(&config.path, "-wal");
+    let size = || fs::metadata(&log).map_or(0, |metadata| metadata.len());
+    if size() <= config.max_size {
+        return Ok(());
+    }
+    connection.busy_timeout(Duration::ZERO)?;
+    let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
+    connection.busy_timeout(db::PATIENCE)?;
+    emptied?;
+    if size() <= config.max_size {
+        return Ok(());
+    }
+    let why = format!("somebody reads it without end, and {} is larger than max-size", shown(&log));
+    Err(io::Error::other(why).into())
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {

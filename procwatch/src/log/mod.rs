@@ -38,7 +38,8 @@ pub fn open(config: &LogConfig, complaints: &Complaints) -> io::Result<Queued> {
     let (kinds, complaints, config) = (config.kinds, complaints.clone(), config.clone());
     // A file is put aside between two batches.
     let most = BATCH_BYTES.min(usize::try_from(config.max_size / 2).unwrap_or(BATCH_BYTES));
-    Queued::start(NAME, kinds, move |intake| {
+    let path = config.path.clone();
+    Queued::to_file(NAME, kinds, &path, move |intake| {
         let trouble = Trouble::new(what, complaints, intake.counts());
         work(intake, most, Writer::new(config, Timestamp::now), trouble);
     })

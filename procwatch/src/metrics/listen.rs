@@ -104,8 +104,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.sock");
         let listen = Listen::Unix(path.clone());
-        let first = bind(&listen).unwrap();
-        let second = bind(&listen).unwrap();
+        let bound = || {
+            let mut listening = bind(&listen).unwrap();
+            listening.file.as_mut().unwrap().take_place().unwrap();
+            listening
+        };
+        let (first, second) = (bound(), bound());
         drop(first);
         let client = UnixStream::connect(&path).await.unwrap();
         assert!(matches!(second.acceptor.accept().await.unwrap(), Connection::Unix(_)));

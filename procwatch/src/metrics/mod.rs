@@ -11,7 +11,10 @@ mod processes;
 mod server;
 mod text;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio::task::AbortHandle;
 
@@ -30,7 +33,7 @@ pub struct Metrics {
     counters: Arc<Mutex<Counters>>,
     server: AbortHandle,
     /// Removed when this is dropped.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
     taken: u64,
 }
 
@@ -51,13 +54,17 @@ impl Metrics {
             complaints.make(format!("metrics: {note}"));
         }
         let server = tokio::spawn(server::serve(acceptor, Arc::new(page))).abort_handle();
-        Ok(Self { counters, server, _file: file, taken: 0 })
+        Ok(Self { counters, server, file, taken: 0 })
     }
 }
 
 impl Listener for Metrics {
     fn name(&self) -> &'static str {
         "metrics"
+    }
+
+    fn take_place(&mut self) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), SocketFile::take_place)
     }
 
     fn on(&mut self, told: &Arc<Told>) {

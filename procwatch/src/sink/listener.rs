@@ -41,6 +41,15 @@ pub trait Listener {
         0
     }
 
+    /// All outputs that are wanted are open: what others can see of it is there from now on. Until then one before it may
+    /// be in its place, and it can be dropped without a trace.
+    ///
+    /// # Errors
+    /// What the kernel says; then all is as before.
+    fn take_place(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Takes note of a record.
     fn on(&mut self, told: &Arc<Told>);
 

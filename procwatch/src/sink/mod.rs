@@ -9,6 +9,7 @@ pub mod listener;
 pub(crate) mod queue;
 pub(crate) mod queued;
 pub(crate) mod trouble;
+mod turn;
 
 use std::io::{self, IsTerminal};
 

@@ -124,11 +124,22 @@ impl Feeder {
 
     /// Lets the thread write what waits and end, and waits for that, but not long.
     pub(crate) fn finish(self) {
-        self.counts.ending.store(true, Ordering::Release);
-        self.thread.thread().unpark();
+        self.end();
         if self.ended.recv_timeout(LAST_WORDS) == Err(std_mpsc::RecvTimeoutError::Timeout) {
             tracing::warn!("the last records are still being written");
         }
+    }
+
+    fn end(&self) {
+        self.counts.ending.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+    }
+}
+
+/// However it goes: the thread writes what waits, and ends.
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -243,6 +254,20 @@ mod tests {
         assert_eq!(seen.recv(), Ok(1));
         assert_eq!(feeder.status("x").dropped, 2);
         feeder.finish();
+    }
+
+    #[test]
+    fn one_that_is_dropped_has_its_last_words_written() {
+        let (sender, seen) = std_mpsc::channel();
+        let feeder = Feeder::start("test", QUEUE_BYTES, move |mut intake| {
+            while let Some(batch) = intake.batch(usize::MAX) {
+                sender.send(batch.len()).unwrap();
+            }
+        })
+        .unwrap();
+        feeder.offer(&told());
+        drop(feeder);
+        assert_eq!(seen.iter().sum::<usize>(), 1);
     }
 
     #[test]

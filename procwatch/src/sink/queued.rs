@@ -1,10 +1,15 @@
 //! An output whose records go through a queue to a thread that writes them.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, PoisonError},
+};
 
 use super::{
     listener::{Listener, Told},
     queue::{Feeder, Intake, QUEUE_BYTES},
+    turn,
 };
 use crate::{record::Kinds, status::OutputStatus};
 
@@ -27,6 +32,23 @@ impl Queued {
         work: impl FnOnce(Intake) + Send + 'static,
     ) -> io::Result<Self> {
         Ok(Self { name, kinds, feeder: Feeder::start(name, QUEUE_BYTES, work)? })
+    }
+
+    /// The same for a thread that writes to `file`: it begins when the one before it is done.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub(crate) fn to_file(
+        name: &'static str,
+        kinds: Kinds,
+        file: &Path,
+        work: impl FnOnce(Intake) + Send + 'static,
+    ) -> io::Result<Self> {
+        let turn = turn::of(file);
+        Self::start(name, kinds, move |intake| {
+            let _mine = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            work(intake);
+        })
     }
 }
 
@@ -52,4 +74,7 @@ impl Listener for Queued {
     fn finish(self: Box<Self>) {
         self.feeder.finish();
     }
+
+    /// Its thread writes what waits, and ends by itself.
+    fn leave(self: Box<Self>) {}
 }

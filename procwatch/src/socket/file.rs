@@ -2,6 +2,7 @@
 //! something that is not ours.
 
 use std::{
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io,
     os::{
@@ -83,6 +84,27 @@ pub(crate) struct SocketFile {
     path: PathBuf,
     /// Device and inode.
     identity: (u64, u64),
+    /// Its folder, and the name that it has there until it takes its place.
+    waits: Option<(File, OsString)>,
+}
+
+impl SocketFile {
+    /// From now on it is at its path, in the place of whatever socket of ours was there.
+    ///
+    /// # Errors
+    /// What the kernel says; then all is as before.
+    pub(crate) fn take_place(&mut self) -> io::Result<()> {
+        if let (Some((folder, fresh)), Some(name)) = (&self.waits, self.path.file_name()) {
+            fs::rename(within(folder, fresh), within(folder, name))?;
+            self.waits = None;
+        }
+        Ok(())
+    }
+}
+
+/// By the folder that was looked at, whatever becomes of its name.
+fn within(folder: &File, name: &OsStr) -> PathBuf {
+    Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name)
 }
 
 /// A socket that listens, and its file.
@@ -94,41 +116,36 @@ pub(crate) struct Bound {
     pub(crate) note: Option<String>,
 }
 
-/// Makes the socket at `path`, for root and `group`. Must be called within a tokio runtime.
+/// Makes the socket that is to be at `path`, for root and `group`; it gets there with [`SocketFile::take_place`]. Must be
+/// called within a tokio runtime.
 pub(crate) fn bind(path: &Path, group: &str) -> Result<Bound, SocketError> {
     let failed = |source: io::Error| SocketError::Io { path: path.to_owned(), source };
     let no_name = || failed(io::ErrorKind::InvalidInput.into());
     let (folder_path, name) = path.parent().zip(path.file_name()).ok_or_else(no_name)?;
     let folder = open_folder(folder_path)?;
-    // From here on by the folder that was looked at, whatever becomes of its name.
-    let inside = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string());
-    let place = inside.join(name);
-    make_room(&place, path)?;
+    make_room(&within(&folder, name), path)?;
 
     // Made under another name: it is there, with its permissions, in one step.
-    let mut fresh = std::ffi::OsString::from(".");
+    let mut fresh = OsString::from(".");
     fresh.push(name);
     fresh.push(".new");
-    let fresh = inside.join(fresh);
-    match fs::remove_file(&fresh) {
+    let made = within(&folder, &fresh);
+    match fs::remove_file(&made) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
     let socket = UnixSocket::new_stream().map_err(failed)?;
-    socket.bind(&fresh).map_err(failed)?;
-    let finished = finish(&fresh, group).and_then(|done| {
-        // Nobody can connect before.
-        let listener = socket.listen(BACKLOG)?;
-        fs::rename(&fresh, &place)?;
-        Ok((done, listener))
-    });
+    socket.bind(&made).map_err(failed)?;
+    // Nobody can connect before.
+    let finished = finish(&made, group).and_then(|done| Ok((done, socket.listen(BACKLOG)?)));
     match finished {
         Ok(((identity, note), listener)) => {
-            Ok(Bound { listener, file: SocketFile { path: path.to_owned(), identity }, note })
+            let file = SocketFile { path: path.to_owned(), identity, waits: Some((folder, fresh)) };
+            Ok(Bound { listener, file, note })
         }
         Err(error) => {
             // What was begun is taken back, as far as possible.
-            let _ = fs::remove_file(&fresh);
+            let _ = fs::remove_file(&made);
             Err(failed(error))
         }
     }
@@ -190,9 +207,11 @@ fn listener_at(place: &Path) -> Option<u32> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        let at =
+            self.waits.as_ref().map_or_else(|| self.path.clone(), |(folder, fresh)| within(folder, fresh));
         let is_ours =
-            fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
-        if is_ours && let Err(error) = fs::remove_file(&self.path) {
+            fs::symlink_metadata(&at).is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
+        if is_ours && let Err(error) = fs::remove_file(&at) {
             tracing::warn!("{}: {error}", shown(&self.path));
         }
     }
@@ -210,6 +229,13 @@ mod tests {
         test();
     }
 
+    /// At its path.
+    fn bound(path: &Path, group: &str) -> Bound {
+        let mut bound = bind(path, group).unwrap();
+        bound.file.take_place().unwrap();
+        bound
+    }
+
     fn mode(path: &Path) -> u32 {
         fs::symlink_metadata(path).unwrap().mode() & 0o7777
     }
@@ -219,7 +245,7 @@ mod tests {
         in_runtime(|| {
             let place = tempfile::tempdir().unwrap();
             let path = place.path().join("run/agent.sock");
-            let bound = bind(&path, "no-such-group").unwrap();
+            let bound = bound(&path, "no-such-group");
             assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o660, 0o755));
             let note = bound.note.as_deref().unwrap();
             assert_eq!(
@@ -241,8 +267,12 @@ mod tests {
             let path = place.path().join("agent.sock");
             drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
             assert!(path.exists());
-            let first = bind(&path, "").unwrap();
-            let second = bind(&path, "").unwrap();
+            let first = bound(&path, "");
+            // One that never takes its place leaves nothing, and the first one where it is.
+            drop(bind(&path, "").unwrap());
+            UnixStream::connect(&path).unwrap();
+            assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+            let second = bound(&path, "");
             drop(first);
             UnixStream::connect(&path).unwrap();
             drop(second);

@@ -41,7 +41,9 @@ pub struct Server {
     house: Arc<House>,
     door: JoinHandle<()>,
     /// Removed at the end.
-    _file: SocketFile,
+    file: SocketFile,
+    /// Why it is for fewer than it was meant for.
+    note: Option<String>,
 }
 
 /// What all tasks of a socket share.
@@ -55,7 +57,7 @@ struct House {
 }
 
 impl Server {
-    /// Makes the socket and lets clients in. Must be called within a tokio runtime of one thread.
+    /// Makes the socket and lets clients in once it has taken its place. Must be called within a tokio runtime of one thread.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -66,7 +68,6 @@ impl Server {
         complaints: &Complaints,
     ) -> Result<Self, SocketError> {
         let bound = bind(&config.path, &config.group)?;
-        audience.set_note(bound.note);
         let house = Arc::new(House {
             audience: Arc::clone(audience),
             answers: Arc::new(Answers::new(asker.clone())),
@@ -75,13 +76,19 @@ impl Server {
             error: Mutex::default(),
         });
         let door = tokio::spawn(Arc::clone(&house).let_in(bound.listener));
-        Ok(Self { house, door, _file: bound.file })
+        Ok(Self { house, door, file: bound.file, note: bound.note })
     }
 }
 
 impl Listener for Server {
     fn name(&self) -> &'static str {
         "socket"
+    }
+
+    fn take_place(&mut self) -> io::Result<()> {
+        self.file.take_place()?;
+        self.house.audience.set_note(self.note.take());
+        Ok(())
     }
 
     fn on(&mut self, told: &Arc<Told>) {
@@ -101,13 +108,19 @@ impl Listener for Server {
 
     /// What clients take at once is written; none is waited for.
     fn finish(self: Box<Self>) {
-        self.door.abort();
         self.house.audience.each(|member| {
             // One that is gone needs nothing.
             let _ = member.flush();
             member.state().farewell.get_or_insert(Farewell::Closing);
             member.wake.notify_one();
         });
+    }
+}
+
+/// However it goes: nobody comes in any more.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.door.abort();
     }
 }
 

@@ -74,7 +74,7 @@ fn the_oldest_goes_when_it_is_too_much() {
     let mut scene = Scene::with(|config| config.max_size = 512 << 10);
     let mut largest = 0;
     for second in 0..40 {
-        let bodies = (0..100).map(|pid| alert(pid, 80, Severity::Notice)).collect();
+        let bodies = (0..100).map(|pid| alert(100 * second as u32 + pid, 80, Severity::Notice)).collect();
         scene.try_write(bodies, moment(second * SECOND)).unwrap();
         scene.sql("PRAGMA wal_checkpoint(TRUNCATE)");
         largest = largest.max(fs::metadata(scene.path()).unwrap().len());
@@ -85,5 +85,7 @@ fn the_oldest_goes_when_it_is_too_much() {
     let rows = scene.ask("SELECT min(boot_ns), max(boot_ns) FROM records");
     assert!(rows[0][0].parse::<u64>().unwrap() > 20 * SECOND, "the oldest went: {rows:?}");
     assert_eq!(rows[0][1], (39 * SECOND).to_string());
+    let rows = scene.ask("SELECT min(boot_ns) FROM high_water");
+    assert!(rows[0][0].parse::<u64>().unwrap() > 20 * SECOND, "with what they are about: {rows:?}");
     assert_eq!(scene.ask("PRAGMA integrity_check"), [["ok"]]);
 }

@@ -56,7 +56,8 @@ impl Scene {
                 listens.welcome(&armed(), |_| {});
             }
         });
-        let server = Box::new(Server::open(&config, &audience, &asker, &complain).unwrap());
+        let mut server = Box::new(Server::open(&config, &audience, &asker, &complain).unwrap());
+        server.take_place().unwrap();
         Self { _folder: folder, path, server, audience, complaints, asked }
     }
 
