@@ -6,13 +6,14 @@ use std::{
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
 use procwatch_tests::{
     Agent, Family, Pool, Talk, binary, compiled, kinds, needs, number, of_kind, refusal, start, text, until,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const STREAM: &str = "fork,exec,exit,thread,thread-exit,uid,cgroup";
 
@@ -193,25 +194,35 @@ fn lost_records_are_told_to_those_who_listen() {
     assert!(of_kind(&agent.finish().records, "loss").is_empty());
 }
 
-#[test]
-fn a_client_that_does_not_read_is_let_go_of() {
-    needs!(Root, Bpf);
-    let agent = run();
-    let mut slow = Agent::events(&["--kind", STREAM]);
+/// Storms until `complaint` has seen that somebody is let go of; another client gets every event of them.
+fn storm_until(complaint: impl FnOnce() -> Value) -> Value {
     let good = Agent::events(&["--kind", "exit", "--comm", "forks"]);
-    slow.signal(Signal::SIGSTOP);
-    // The last words wait for a client, but not long: it goes on as soon as it is let go of, and not after a whole storm.
     let is_over = AtomicBool::new(false);
-    let complaint = thread::scope(|scope| {
+    let found = thread::scope(|scope| {
         scope.spawn(|| {
             for round in (1..=200).take_while(|_| !is_over.load(Ordering::Relaxed)) {
                 storm("1000");
                 good.wait_for_many(1001 * round, "all exits", |it| it["kind"] == "exit");
             }
         });
-        let found = agent.wait_for("somebody is let go of", |it| it["topic"] == "degraded");
-        slow.signal(Signal::SIGCONT);
+        let found = complaint();
         is_over.store(true, Ordering::Relaxed);
+        found
+    });
+    assert_eq!(good.finish().summary()["lost"], 0, "another client's slowness costs nothing");
+    found
+}
+
+#[test]
+fn a_client_that_does_not_read_is_let_go_of() {
+    needs!(Root, Bpf);
+    let agent = run();
+    let mut slow = Agent::events(&["--kind", STREAM]);
+    slow.signal(Signal::SIGSTOP);
+    let complaint = storm_until(|| {
+        let found = agent.wait_for("somebody is let go of", |it| it["topic"] == "degraded");
+        // The last words wait for a client, but not long: it goes on as soon as it is let go of, and not after a whole storm.
+        slow.signal(Signal::SIGCONT);
         found
     });
     let message = text(&complaint["message"]);
@@ -221,7 +232,27 @@ fn a_client_that_does_not_read_is_let_go_of() {
     assert!(ended.stderr.contains("the agent let go of us: you read too slowly"), "{}", ended.stderr);
     let last = &ended.records[ended.records.len() - 2];
     assert!(text(&last["message"]).contains("let go of us"), "{last}");
-    assert_eq!(good.finish().summary()["lost"], 0, "another client's slowness costs nothing");
+}
+
+#[test]
+fn a_client_that_reads_too_little_is_let_go_of() {
+    needs!(Root, Bpf);
+    let agent = run();
+    let mut slow = Talk::greeted();
+    slow.say(&json!({ "ask": "events", "kinds": STREAM.split(',').collect::<Vec<_>>() }));
+    // A line now and then: less than a storm has.
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) && slow.hear().is_some() {
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let complaint =
+            storm_until(|| agent.wait_for("somebody is let go of", |it| it["topic"] == "degraded"));
+        is_over.store(true, Ordering::Relaxed);
+        assert!(text(&complaint["message"]).contains("reads too slowly"), "{complaint}");
+    });
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::{
 /// Events that are taken before urgent records have their turn again.
 const CHUNK: usize = 128;
 
-/// How long the stream waits for those who listen to it and are behind.
+/// How long the stream waits for those who listen to it and are behind, as long as what happens meanwhile has room.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Shortest time between two changes of what clients want: each may need a picture of all processes.
@@ -102,13 +102,15 @@ impl Feed {
             sleep_until(*next_change).await;
             audience.changed().await;
         };
+        let is_paused = paused.is_some();
+        let ring = async { if is_paused { tap.half_full().await } else { tap.ready().await } };
         tokio::select! {
             () = changed => return Ok(Cause::Clients),
-            () = audience.relieved(), if paused.is_some() => {}
-            () = sleep_until(paused.unwrap_or_else(Instant::now)), if paused.is_some() => {}
+            () = audience.relieved(), if is_paused => {}
+            () = sleep_until(paused.unwrap_or_else(Instant::now)), if is_paused => {}
             // The clients' tasks have their turn.
-            () = yield_now(), if *has_more && paused.is_none() => {}
-            ready = tap.ready(), if *kinds != 0 && paused.is_none() => ready?,
+            () = yield_now(), if *has_more && !is_paused => {}
+            ready = ring, if *kinds != 0 => ready?,
         }
         Ok(Cause::Ring)
     }
@@ -180,7 +182,8 @@ impl Feed {
         Ok(())
     }
 
-    /// Whether those who are behind still have time to read; those who have none left are let go of.
+    /// Whether those who are behind still have time to read; those who have none left are let go of. Waiting for one who
+    /// reads, but slowly, must cost the others nothing.
     fn is_held_up(&mut self) -> bool {
         if !self.audience.is_crowded() {
             self.paused = None;
@@ -188,7 +191,7 @@ impl Feed {
         }
         let now = Instant::now();
         let until = *self.paused.get_or_insert(now + PATIENCE);
-        if now < until {
+        if now < until && !self.tap.is_half_full() {
             return true;
         }
         self.audience.let_slow_ones_go();

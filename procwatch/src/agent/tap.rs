@@ -84,6 +84,23 @@ impl Tap {
         Ok(())
     }
 
+    /// Returns when what waits fills half of the ring. Cancel safe.
+    ///
+    /// # Errors
+    /// When the ring can no longer be polled.
+    pub(super) async fn half_full(&mut self) -> Result<(), AgentError> {
+        while !self.ring.is_half_full() {
+            self.ring.readable().await.map_err(AgentError::io("the stream ring"))?;
+            self.next.woken(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Whether what waits fills half of the ring.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.ring.is_half_full()
+    }
+
     /// The next record, or why it cannot be understood. What is missing before it is noted.
     pub(super) fn take(&mut self) -> Option<Result<Event, DecodeError>> {
         let taken = self.ring.take()?;

@@ -109,6 +109,11 @@ impl RingReader {
         self.memory.waiting() > self.memory.size() / 4
     }
 
+    /// Whether what waits to be taken fills half of it.
+    pub fn is_half_full(&self) -> bool {
+        self.memory.waiting() >= self.memory.size() / 2
+    }
+
     /// All records up to now are of the time before the rules of now.
     pub fn end_old(&mut self) {
         self.old_until = self.memory.end();
