@@ -23,6 +23,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show every fork, exec, exit, thread and uid change as it happens
+    ///
+    /// Exit code 0: ended as ordered; 2: the kernel refuses, not root, or bad input.
     Watch(WatchArgs),
     /// Run the agent: thread alerts, and placement of su'ed processes where the configuration says so
     Run(RunArgs),
@@ -55,6 +57,8 @@ pub enum Command {
     /// could not be looked at. With --all 0: it was listed; 2: it could not be.
     Diagnose(DiagnoseArgs),
     /// Tell which rule places a process, or why it is left alone; nothing is touched
+    ///
+    /// Exit code 0: it was told; 2: it could not be, or bad input.
     Place(PlaceArgs),
     /// List what su sessions that have ended left running, and zombies with the parents that do not reap them
     ///
@@ -105,6 +109,8 @@ pub enum Command {
     /// Exit code 0: done; 1: rows of the database are damaged and were left out; 2: it could not be done, or bad input.
     History(HistoryArgs),
     /// Tell what happened in the last day, for people: alerts, placements, actions, losses, restarts
+    ///
+    /// Exit code 0: done; 2: it could not be done, or bad input.
     Report(ReportArgs),
     /// Print the JSON Schema of the lines that --json writes
     Schema(SchemaArgs),

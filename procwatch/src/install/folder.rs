@@ -117,6 +117,10 @@ pub fn put(
     let mut done = Vec::new();
     for (file, plan) in files.iter().zip(planned) {
         if !matches!(plan.step, Step::Write | Step::Replace) {
+            // Put there by hand, or by one who was stopped before it could note that: it is what will be replaced, and removed.
+            if plan.step == Step::Same && file.kind != Kind::Configuration {
+                receipt.add(&file.path, &file.content);
+            }
             continue;
         }
         let place = below(root, &file.path);

@@ -38,7 +38,51 @@ fn add(command: Command, pages: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::config::{Layer, SystemAccounts};
+
+    /// What stands between two headings.
+    fn section<'p>(page: &'p str, heading: &str) -> &'p str {
+        let (_, rest) = page.split_once(heading).unwrap();
+        rest.split("\n.Sh ").next().unwrap()
+    }
+
+    #[test]
+    fn what_the_page_gives_as_examples_is_taken() {
+        let mut tried = 0;
+        for table in ["socket", "log", "history", "metrics"] {
+            for line in section(CONFIGURATION, &format!(".Sh [{table}]:")).lines() {
+                let Some((key, value)) = line.strip_prefix(".It Ic ").and_then(|it| it.split_once(" No = "))
+                else {
+                    continue;
+                };
+                let value = value.replace("\\(dq", "\"").replace(", ...", "");
+                for value in value.split(" | ") {
+                    tried += 1;
+                    let text = format!("[{table}]\n{key} = {value}\n");
+                    let parsed = Layer::parse(Path::new("page"), &text, &SystemAccounts);
+                    assert!(parsed.is_ok(), "{text}: {parsed:?}");
+                }
+            }
+        }
+        assert!(tried > 15, "{tried}");
+    }
+
+    #[test]
+    fn the_tables_that_are_an_interface_are_described_column_by_column() {
+        let schema = include_str!("../history/schema.sql");
+        for table in ["health_alerts", "health_metrics"] {
+            let (before, _) = schema.split_once(&format!("CREATE TABLE {table} ")).unwrap();
+            let (_, published) = before.rsplit_once("-- Published: ").unwrap();
+            let columns: Vec<&str> = published.trim().trim_end_matches('.').split(", ").collect();
+            let described = section(CONFIGURATION, &format!(".Li {table} ,"));
+            let list = described.split("\n.El").next().unwrap();
+            let found: Vec<&str> = list.lines().filter_map(|line| line.strip_prefix(".It Li ")).collect();
+            assert_eq!(found, columns, "{table}");
+        }
+    }
 
     #[test]
     fn a_page_names_its_command_and_its_options() {

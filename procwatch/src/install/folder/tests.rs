@@ -65,6 +65,18 @@ fn what_was_installed_can_be_taken_away_exactly() {
 }
 
 #[test]
+fn what_is_there_as_it_would_be_written_is_replaced_by_a_newer_version() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let mut receipt = Receipt::default();
+    install(root, &shipped("one"), &mut receipt);
+    // One who was killed before the receipt was written.
+    let mut receipt = Receipt::default();
+    assert_eq!(install(root, &shipped("one"), &mut receipt), [Step::Same, Step::Same, Step::Keep]);
+    assert_eq!(install(root, &shipped("two"), &mut receipt), [Step::Replace, Step::Replace, Step::Keep]);
+}
+
+#[test]
 fn a_newer_version_replaces_what_is_ours_and_keeps_what_is_yours() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
