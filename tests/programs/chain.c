@@ -1,6 +1,8 @@
 // A life of which every step is known. Begins when a line comes on stdin, says `step pid` for each process it makes,
 // and waits for each before the next.
+#include "count.h"
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +42,8 @@ int main(int argc, char **argv) {
         for (int i = 0; i < 2; i++) {
             pthread_t thread;
             if (pthread_create(&thread, NULL, nothing, NULL) || pthread_join(thread, NULL)) return 9;
+            // It is joined before the kernel has stopped counting it.
+            while (threads() != 1) sched_yield();
         }
         return 0;
     }

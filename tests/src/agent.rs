@@ -280,6 +280,10 @@ impl Agent {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
+        if signal == Signal::SIGKILL {
+            // Its last line may be a part of one.
+            self.shared.lock().killed = true;
+        }
         kill(Pid::from_raw(self.pid() as i32), signal).expect("procwatch lives");
     }
 
@@ -298,7 +302,6 @@ impl Agent {
 
     /// Kills it, and returns all that it told.
     pub fn kill(mut self) -> Ended {
-        self.shared.lock().killed = true;
         self.signal(Signal::SIGKILL);
         self.wait()
     }

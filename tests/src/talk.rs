@@ -72,6 +72,16 @@ impl Talk {
         self.ask("status")
     }
 
+    /// How the agent is once it has given all urgent records back to the kernel: it does so when they were told.
+    pub fn given_back(&mut self) -> Value {
+        until("all records are given back", || {
+            let status = self.status();
+            let rings = status["rings"].as_array().expect("a list");
+            let urgent = rings.iter().find(|ring| ring["ring"] == "urgent").expect("the urgent ring");
+            (urgent["waiting_bytes"] == 0).then_some(status)
+        })
+    }
+
     /// What the agent says of a process.
     pub fn process(&mut self, pid: u32) -> Option<Value> {
         let answer = self.ask("processes");

@@ -51,6 +51,10 @@ fn explode(start: fn() -> Pool) {
     pool.threads(1);
     agent.wait_for("80 is cleared", |record| is_cleared(record, pid, 80));
     pool.threads(300);
+    // What it is can be looked up as long as it lives.
+    agent.wait_for_many(2, "100 is told again", |it| {
+        it["kind"] == "alert" && it["pid"] == pid && it["level"] == 100
+    });
     pool.end();
     agent.wait_for_many(2, "80 is cleared again", |record| is_cleared(record, pid, 80));
     agent.wait_for_many(2, "100 is cleared again", |record| is_cleared(record, pid, 100));

@@ -3,9 +3,7 @@
 use std::{fs, os::unix::process::ExitStatusExt as _, process::Command};
 
 use nix::sys::signal::Signal;
-use procwatch_tests::{
-    Agent, Started, Talk, compiled, contained, needs, number, refusal, script, text, until,
-};
+use procwatch_tests::{Agent, Started, Talk, compiled, contained, needs, number, refusal, script, text};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -27,8 +25,10 @@ impl Scene {
     }
 
     /// A pool that grows to so many threads.
+    /// One for which the agent has chosen the rule.
     fn pool(&self, threads: u32) -> Started {
         let mut pool = Started::new(&mut Command::new(self.folder.path().join("pw-ladder")));
+        Talk::greeted().wait_for_rule(pool.pid(), "threads[1] comm=pw-ladder");
         pool.say(&format!("have {threads}"));
         pool
     }
@@ -51,7 +51,7 @@ fn steps_follow_each_other_while_the_alert_holds() {
     needs!(Root, Bpf);
     let scene = Scene::new(
         "mode = \"enforce\"\n[[threads]]\ncomm = \"pw-ladder\"\nlevels = [80]\nburst = false\nleak = false\n\
-         [threads.actions]\nnotice = [\"freeze\", { do = \"thaw\", after = \"200ms\" }, \
+         [threads.actions]\nnotice = [\"freeze\", { do = \"thaw\", after = \"2s\" }, \
          { do = \"terminate\", after = \"1h\" }]\n",
     );
     let agent = scene.run();
@@ -61,7 +61,10 @@ fn steps_follow_each_other_while_the_alert_holds() {
     assert_eq!((text(&frozen["result"]), text(&frozen["occasion"])), ("verified", "notice"), "{frozen}");
     let thawed = agent.wait_for("the thaw", |record| is_action(record, pid, "thaw"));
     assert_eq!(text(&thawed["result"]), "verified", "{thawed}");
-    assert!(number(&thawed["boot_ns"]) - number(&frozen["boot_ns"]) > 90_000_000, "after its time of grace");
+    assert!(
+        number(&thawed["boot_ns"]) - number(&frozen["boot_ns"]) > 1_000_000_000,
+        "after its time of grace"
+    );
     assert_eq!(pool.hear(), "90");
     // The alert is over before the last step is due.
     pool.say("have 1");
@@ -79,10 +82,8 @@ fn a_rule_may_end_the_processes_that_it_names() {
     for (action, by) in [("terminate", Signal::SIGTERM), ("kill", Signal::SIGKILL)] {
         let scene = Scene::new(&FREEZES.replace("freeze", action));
         let agent = scene.run();
-        let mut pool = scene.pool(1);
+        let mut pool = scene.pool(90);
         let pid = pool.pid();
-        Talk::greeted().wait_for_rule(pid, "threads[1] comm=pw-ladder");
-        pool.say("have 90");
         let ended = agent.wait_for("its end", |record| is_action(record, pid, action));
         assert_eq!((text(&ended["result"]), text(&ended["occasion"])), ("verified", "notice"), "{ended}");
         assert_eq!(pool.end().signal(), Some(by as i32));
@@ -140,7 +141,6 @@ fn what_a_killed_agent_left_frozen_is_thawed() {
                 (&Value::Bool(true), "recovery"),
                 "{undone}"
             );
-            until("it is thawed", || (!is_frozen(pid)).then_some(()));
             // It is above the level still, and frozen again by the rule: the end of this agent releases it.
             next.finish();
         } else {

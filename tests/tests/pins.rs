@@ -99,17 +99,6 @@ fn account(ended: &Ended) -> (u64, u64) {
     (before("urgent"), before("lost;"))
 }
 
-/// What was told and not yet given back to the kernel when the agent dies would be told once more.
-fn until_given_back() {
-    let mut talk = Talk::greeted();
-    until("all records are given back", || {
-        let status = talk.status();
-        let urgent =
-            status["rings"].as_array().unwrap().iter().find(|ring| ring["ring"] == "urgent").unwrap();
-        (urgent["waiting_bytes"] == 0).then_some(())
-    });
-}
-
 #[test]
 fn what_happens_without_an_agent_is_told_by_the_next_one() {
     needs!(Root, Bpf);
@@ -119,7 +108,8 @@ fn what_happens_without_an_agent_is_told_by_the_next_one() {
     let (mut before, mut lasting) = (Pool::pthreads(), Pool::raw_clone());
     before.threads(90);
     agent.wait_for_event("alert", before.pid());
-    until_given_back();
+    // What was told and not yet given back when the agent dies would be told once more.
+    Talk::greeted().given_back();
     let objects = KernelObjects::of_process(agent.pid());
     agent.kill();
 
@@ -241,9 +231,11 @@ fn a_full_ring_is_told_with_its_exact_loss() {
     // One that could not be told is never cleared: but for those that were told before the ring was full, the lost are alerts.
     let alerts = told.iter().filter(|it| it["kind"] == "alert").count() as u64;
     assert!((4 * 451..=4 * 451 + 4).contains(&(alerts + lost)), "{alerts} alerts told, {lost} records lost");
-    let end: Vec<_> =
+    // Each thread that ends tells for itself: two of them may overtake each other.
+    let mut end: Vec<_> =
         told[told.len() - 4..].iter().map(|it| (text(&it["kind"]), number(&it["level"]))).collect();
-    assert_eq!(end, [("cleared", 36), ("cleared", 35), ("cleared", 34), ("cleared", 33)]);
+    end.sort_unstable();
+    assert_eq!(end, [("cleared", 33), ("cleared", 34), ("cleared", 35), ("cleared", 36)]);
 }
 
 #[test]
@@ -403,7 +395,8 @@ fn other_rules_hold_from_the_next_agent_on() {
     let (mut first, mut second) = (Pool::raw_clone(), Pool::raw_clone());
     first.threads(90);
     agent.wait_for_many(2, "its alerts", |it| it["kind"] == "alert" && it["pid"] == first.pid());
-    until_given_back();
+    // What was told and not yet given back when the agent dies would be told once more.
+    Talk::greeted().given_back();
     agent.kill();
     second.threads(70);
     let comm = fs::read_to_string(format!("/proc/{}/comm", first.pid())).unwrap();

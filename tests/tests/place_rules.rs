@@ -63,8 +63,10 @@ fn a_unit_that_is_ignored_is_asked_about_once() {
     needs!(Root, Bpf);
     let scene = Scene::with("enforce", &format!("uid = {UID}\nignore = {{ units = [\"sess*\"] }}"));
     let agent = scene.agent();
-    let script = "for i in 1 2 3 4 5; do /bin/true; done; echo done; read line";
+    let script = "read go; for i in 1 2 3 4 5; do /bin/true; done; echo done; read line";
     let mut shell = scene.start("from/session", &["/bin/sh", "-c", script]);
+    agent.wait_for("the question", |it| it["pid"] == shell.pid() && it["kind"] == "decision");
+    shell.say("go");
     assert_eq!(shell.hear(), "done");
     let mut other = scene.start("from", &["cat"]);
     agent.wait_for("another one is moved", |it| it["pid"] == other.pid() && it["kind"] == "outcome");

@@ -20,11 +20,11 @@ const RULES: &str = "
 [[threads]]
 comm = \"rawclone\"
 levels = [200]
-burst = { threads = 50, within = \"100ms\" }
+burst = { threads = 50, within = \"1s\" }
 leak = { marks = 3, over = \"1s\" }
 [[threads]]
 levels = false
-burst = { threads = 50, within = \"100ms\" }
+burst = { threads = 50, within = \"1s\" }
 leak = { marks = 3, over = \"1s\" }
 ";
 

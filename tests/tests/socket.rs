@@ -62,10 +62,12 @@ fn a_status_is_true() {
     );
     let agent = config.run();
     let mut pool = Pool::pthreads();
+    let mut talk = Talk::greeted();
+    talk.wait_for_rule(pool.pid(), "threads[1] comm=pthreads");
     pool.threads(57);
     agent.wait_for_many(2, "both alerts", |it| it["kind"] == "alert" && it["pid"] == pool.pid());
-    let mut talk = Talk::greeted();
-    let answer = talk.status();
+    let answer = talk.given_back();
+    let rss = resident(agent.pid());
     check("answer", &answer);
     let mut status = answer;
     status.as_object_mut().unwrap().remove("answer");
@@ -90,7 +92,6 @@ fn a_status_is_true() {
     assert_eq!(status["pinned"]["folder"], "/sys/fs/bpf/procwatch");
     let programs = status["programs"].as_array().unwrap();
     assert!(programs.iter().any(|program| program["name"] == "task_newtask"), "{programs:?}");
-    let rss = resident(agent.pid());
     assert!(number(&status["resident_bytes"]).abs_diff(rss) < rss / 2, "{rss} {status}");
     assert!(number(&status["cpu_ns"]) > 0);
     assert!(number(&status["threads"]) > number(&status["processes"]));

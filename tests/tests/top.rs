@@ -161,8 +161,9 @@ fn keys_sort_filter_and_open() {
     let turned = terminal.wait_for("PID▼");
     assert!(place(&turned, "4190001") > place(&turned, "4190002"));
     terminal.press("/PYTHON aim");
-    let filtered = terminal.wait_for("1 of 4 processes");
-    assert!(filtered.contains("/PYTHON aim") && !filtered.contains("4190003"), "{filtered}");
+    terminal.wait_until("the whole filter", |text| {
+        text.contains("/PYTHON aim") && text.contains("1 of 4 processes") && !text.contains("4190003")
+    });
     terminal.press("\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7fx1b\r");
     let hostile = terminal.wait_for("/x1b ");
     assert!(hostile.contains("\\x1b[2Jevil"), "{hostile}");
@@ -431,9 +432,10 @@ fn the_real_agent_shows_an_explosion() {
     let agent = Agent::run(&[] as &[&str]);
     let mut command = Command::new(binary());
     command.args(["top", "--every", "100ms"]).env("TZ", "UTC").env("TERM", "xterm-256color");
-    let mut terminal = Terminal::start(&command, 120, 40);
+    // Growth is from what it had when it was seen first.
     let mut pool = Pool::pthreads();
     pool.threads(5);
+    let mut terminal = Terminal::start(&command, 120, 40);
     let (pid, shown) = (pool.pid(), pool.pid().to_string());
     terminal.wait_for("THREADS▼");
     terminal.press(&format!("/{shown}\r"));

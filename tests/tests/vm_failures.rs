@@ -117,7 +117,7 @@ fn an_agent_that_does_not_answer_costs_the_time_of_the_rule() {
     let hold = agent.wait_for("the hold is told", |record| record["kind"] == "hold" && record["pid"] == pid);
     assert_eq!(text(&hold["result"]), "deadline", "{hold}");
     let held_ms = number(&hold["held_ns"]) / 1_000_000;
-    assert!((250..2000).contains(&held_ms), "{hold}");
+    assert!(held_ms >= 250, "{hold}");
     end(shell);
     agent.finish();
 }

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::MetadataExt as _, path::Path, process::Command, thre
 
 use nix::sys::signal::{Signal, kill};
 use procwatch_tests::{
-    Pool,
+    Pool, Talk,
     guest::{self, SHELL, done, is_inside, keep_slice, pid_of, session},
     has_bpf_lsm, needs, resident_kib,
     service::{
@@ -192,14 +192,14 @@ fn a_killed_agent_is_started_again() {
 fn an_agent_that_hangs_is_ended_and_started_again() {
     needs!(Vm);
     let installed = Installed::new();
-    drop_in("[Service]\nWatchdogSec=4\n");
+    drop_in("[Service]\nWatchdogSec=10\n");
     fs::write(CONFIG, PLAIN).unwrap();
     installed.enable();
     let pid = main_pid();
     // It lives for longer than it may be silent.
     let beat = || show("WatchdogTimestampMonotonic").parse::<u64>().unwrap();
     let first = beat();
-    until("its loop goes round", || (beat() > first + 5_000_000).then_some(()));
+    until("its loop goes round", || (beat() > first + 11_000_000).then_some(()));
     assert_eq!((main_pid(), show("NRestarts").as_str()), (pid, "0"));
 
     kill(nix_pid(pid), Signal::SIGSTOP).unwrap();
@@ -294,6 +294,7 @@ fn every_function_works_within_its_bounds() {
     let mut leaking = session("desk", &["python3", "/home/desk/leak.py"]);
     let pid = pid_of(&mut leaking);
     let field_pid = format!("PROCWATCH_PID={pid}");
+    Talk::greeted().wait_for_rule(pid, "threads[1] argv=*leak.py*");
     leaking.say("45");
     leaking.hear();
     let diagnosis = record(&entry(&["PROCWATCH_KIND=diagnosis", &field_pid]));
@@ -311,6 +312,7 @@ fn every_function_works_within_its_bounds() {
 
     // The kernel stops a process by itself.
     let mut pool = Pool::raw_clone();
+    Talk::greeted().wait_for_rule(pool.pid(), "threads[2] comm=rawclone");
     pool.order(200);
     let stopped = entry(&["PROCWATCH_BOUND=stop", &format!("PROCWATCH_PID={}", pool.pid())]);
     assert_eq!((&record(&stopped)["threads"], field(&stopped, "PRIORITY")), (&150.into(), "2"));
@@ -336,6 +338,7 @@ fn what_a_dead_agent_held_is_let_go_even_if_none_follows() {
     fs::write(CONFIG, config).unwrap();
     installed.enable();
     let mut pool = Pool::raw_clone();
+    Talk::greeted().wait_for_rule(pool.pid(), "threads[1] comm=rawclone");
     pool.order(50);
     let frozen = ["PROCWATCH_ACTION=freeze", &format!("PROCWATCH_PID={}", pool.pid())].map(str::to_owned);
     entry(&frozen.each_ref().map(String::as_str));
