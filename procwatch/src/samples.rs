@@ -63,6 +63,7 @@ pub(crate) fn status() -> Status {
             name: "webhook ops".to_owned(),
             taken: 9,
             dropped: 2,
+            waiting: 0,
             failed: 5,
             error: Some("refused".to_owned()),
         }],

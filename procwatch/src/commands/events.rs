@@ -3,9 +3,9 @@
 mod past;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant as Moment},
 };
@@ -76,7 +76,7 @@ pub async fn run(args: &EventsArgs) -> Result<ExitCode, AgentError> {
     client.listen(request).await?;
     let mut screen = Screen::new(args, past)?;
     let end = Instant::now() + args.show.duration.unwrap_or(FOREVER);
-    let ended = screen.follow(&mut client, &mut shutdown, end).await?;
+    let ended = screen.follow(&mut client, &args.socket, &mut shutdown, end).await?;
     if ended == Ended::Unread {
         return Ok(ExitCode::SUCCESS);
     }
@@ -144,6 +144,8 @@ struct Screen {
     is_armed: bool,
     /// What is told before that line.
     past: Option<Past>,
+    /// Lines that were told of the past and may come once more.
+    seam: HashSet<String>,
 }
 
 impl Screen {
@@ -162,6 +164,7 @@ impl Screen {
             limit: args.show.count.unwrap_or(u64::MAX),
             is_armed: false,
             past,
+            seam: HashSet::new(),
         };
         if let Some(sink) = &mut screen.sink {
             sink.begin().map_err(AgentError::io("encoding a record"))?;
@@ -172,6 +175,7 @@ impl Screen {
     async fn follow(
         &mut self,
         client: &mut Client,
+        socket: &Path,
         shutdown: &mut Shutdown,
         end: Instant,
     ) -> Result<Ended, AgentError> {
@@ -200,12 +204,17 @@ impl Screen {
             match heard {
                 Ok(Heard::Record(record, line)) => {
                     if let Some(past) = self.past.take() {
-                        past.tell(record.boot_ns, |record, line| {
+                        tokio::select! {
+                            biased;
+                            () = shutdown.requested() => return Ok(Ended::AsOrdered),
+                            written = past::written(socket) => written?,
+                        }
+                        self.seam = past.tell(record.boot_ns, |record, line| {
                             self.show(record, line)?;
                             Ok(self.limit > 0)
                         })?;
                     }
-                    if self.limit > 0 {
+                    if self.limit > 0 && !self.seam.remove(&line) {
                         self.show(&record, &line)?;
                     }
                 }

@@ -134,6 +134,7 @@ impl Listener for Outlet {
             name: format!("{} {}", self.config.kind.name(), self.config.name),
             taken: self.shared.taken.load(Relaxed),
             dropped: self.shared.dropped.load(Relaxed),
+            waiting: 0,
             failed: self.shared.failed.load(Relaxed),
             error: self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }

@@ -30,7 +30,12 @@ const GATHER: Duration = Duration::from_millis(50);
 /// What both sides know.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
+    /// What waits, bytes of memory.
     waiting: AtomicUsize,
+    /// Records that were passed on.
+    passed: AtomicU64,
+    /// Those of them that were dealt with.
+    done: AtomicU64,
     ending: AtomicBool,
     /// Records that were written.
     pub(crate) taken: AtomicU64,
@@ -66,6 +71,7 @@ impl Counts {
             name: name.to_owned(),
             taken: count(&self.taken),
             dropped: count(&self.overflowed) + count(&self.lost),
+            waiting: count(&self.passed).saturating_sub(count(&self.done)),
             failed: count(&self.failed),
             error: self.error(),
         }
@@ -95,7 +101,7 @@ impl Feeder {
         let (queue, waiting) = mpsc::unbounded_channel();
         let (last_word, ended) = std_mpsc::channel();
         let counts = Arc::new(Counts::default());
-        let intake = Intake { queue: waiting, counts: Arc::clone(&counts), last: None };
+        let intake = Intake { queue: waiting, counts: Arc::clone(&counts), last: None, given: 0 };
         let thread = thread::Builder::new().name(format!("procwatch-{name}")).spawn(move || {
             work(intake);
             // Who does not wait for it has left.
@@ -114,6 +120,7 @@ impl Feeder {
             self.counts.overflowed.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        self.counts.passed.fetch_add(1, Ordering::Relaxed);
         self.thread.thread().unpark();
     }
 
@@ -150,6 +157,8 @@ pub(crate) struct Intake {
     counts: Arc<Counts>,
     /// When the last batch was given out.
     last: Option<Instant>,
+    /// Records of that batch.
+    given: u64,
 }
 
 impl Intake {
@@ -158,8 +167,9 @@ impl Intake {
         Arc::clone(&self.counts)
     }
 
-    /// Waits for records and takes those that are there, about `most` bytes of lines. `None` at the end.
+    /// Waits for records, as the batch before is dealt with, and takes those that are there, about `most` bytes of lines. `None` at the end.
     pub(crate) fn batch(&mut self, most: usize) -> Option<Vec<Arc<Told>>> {
+        self.counts.done.fetch_add(std::mem::take(&mut self.given), Ordering::Relaxed);
         let first = self.wait()?;
         let rest = self.last.and_then(|last| GATHER.checked_sub(last.elapsed()));
         if let Some(rest) = rest.filter(|_| !self.counts.is_ending()) {
@@ -174,6 +184,7 @@ impl Intake {
             bytes += told.line.len();
             batch.push(told);
         }
+        self.given = batch.len() as u64;
         Some(batch)
     }
 
@@ -246,13 +257,14 @@ mod tests {
         .unwrap();
         (0..5).for_each(|_| feeder.offer(&told));
         let status = feeder.status("x");
-        assert_eq!((status.name.as_str(), status.dropped), ("x", 2));
+        assert_eq!((status.name.as_str(), status.dropped, status.waiting), ("x", 2, 3));
         go.send(()).unwrap();
         assert_eq!(seen.recv(), Ok(3));
         // There is room again.
         feeder.offer(&told);
         assert_eq!(seen.recv(), Ok(1));
-        assert_eq!(feeder.status("x").dropped, 2);
+        let status = feeder.status("x");
+        assert_eq!((status.dropped, status.waiting <= 1), (2, true), "the first three are dealt with");
         feeder.finish();
     }
 

@@ -101,6 +101,7 @@ impl Listener for Server {
             name: "socket".to_owned(),
             taken: account.told,
             dropped: account.dropped,
+            waiting: 0,
             failed: account.let_go,
             error: self.house.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }

@@ -195,6 +195,9 @@ pub struct OutputStatus {
     pub taken: u64,
     /// Records that it dropped.
     pub dropped: u64,
+    /// Records that it has still to write.
+    #[serde(default)]
+    pub waiting: u64,
     /// Failures of what it does with them.
     pub failed: u64,
     /// The last failure while it lasts, in words.

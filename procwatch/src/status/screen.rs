@@ -176,10 +176,14 @@ fn program_line(program: &ProgramStatus) -> String {
 }
 
 fn output_line(output: &OutputStatus) -> String {
-    let OutputStatus { name, taken, dropped, failed, error } = output;
+    let OutputStatus { name, taken, dropped, waiting, failed, error } = output;
+    let waiting = if *waiting > 0 { format!(", {waiting} waiting") } else { String::new() };
     let error = error.as_ref().map(|error| format!("; {}", escape(error.as_bytes())));
     let name = escape(name.as_bytes());
-    format!("{name}: {taken} taken, {dropped} dropped, {failed} failures{}", error.unwrap_or_default())
+    format!(
+        "{name}: {taken} taken, {dropped} dropped{waiting}, {failed} failures{}",
+        error.unwrap_or_default()
+    )
 }
 
 fn counts(told: &[Count]) -> String {
