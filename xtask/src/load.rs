@@ -6,7 +6,7 @@ use std::{
     ffi::OsStr,
     io::{self, Read as _, Write as _},
     os::unix::process::CommandExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -54,6 +54,8 @@ enum Work {
     Hold { processes: usize, threads: usize },
     /// Becomes this user, like su, and makes this many children at once, which sleep
     Stray { uid: u32, children: usize },
+    /// Waits for a byte, becomes this user and runs a program, as `su` does
+    Become { uid: u32, program: PathBuf, arguments: Vec<String> },
     /// Does one thing this many times and prints the ns that it took
     Time {
         operation: Operation,
@@ -128,6 +130,10 @@ fn work(work: &Work) -> Result<()> {
         }
         Work::Hold { processes, threads } => hold(processes, threads),
         Work::Stray { uid, children } => stray(uid, children),
+        Work::Become { uid, ref program, ref arguments } => {
+            take_on(uid)?;
+            Err(Command::new(program).args(arguments).exec().into())
+        }
         Work::Time { operation, count, crowd, told } => {
             if operation == Operation::Crowded {
                 sleepers(crowd)?;
@@ -201,15 +207,19 @@ fn hold(processes: usize, threads: usize) -> Result<()> {
     wait_for_end()
 }
 
-/// Waits for a byte, so that the caller can put this process where it belongs, then acts like `su`.
-fn stray(uid: u32, children: usize) -> Result<()> {
+/// Waits for a byte, so that the caller can put this process where it belongs, then becomes this user.
+fn take_on(uid: u32) -> Result<()> {
     io::stdin().read_exact(&mut [0])?;
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
     setgroups(&[])?;
     setresgid(group, group, group)?;
     setresuid(user, user, user)?;
     // A change of credentials takes it away.
-    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)
+}
+
+fn stray(uid: u32, children: usize) -> Result<()> {
+    take_on(uid)?;
     for _ in 0..children {
         // SAFETY: this process has one thread, so the child may do anything.
         if let ForkResult::Child = unsafe { fork() }? {

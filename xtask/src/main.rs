@@ -26,6 +26,7 @@ mod soak;
 mod test;
 mod toolchain;
 mod tools;
+mod tree;
 mod vm;
 mod workspace;
 

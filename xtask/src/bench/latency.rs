@@ -1,5 +1,6 @@
-//! From the kernel's stamp of a crossing to the alert; [`stops`] and [`pollers`] are other ends of the same way.
+//! From the kernel's stamp of a crossing to the alert; [`stops`], [`moves`] and [`pollers`] are other ends of the same way.
 
+mod moves;
 mod pollers;
 mod stops;
 
@@ -34,11 +35,13 @@ pub(super) fn measure(bench: &Bench) -> Result<Section> {
     let cpus = thread::available_parallelism()?.get();
     let mut figures = explosions(bench, "quiet", cpus, TARGETS_MS[0])?;
     figures.extend(stops::figures(bench, "quiet")?);
+    figures.extend(moves::figures(bench, "quiet")?);
     let spinning = (0..cpus)
         .map(|_| Ok(Ending(load::command(&["spin"])?.stdout(Stdio::null()).spawn()?)))
         .collect::<Result<Vec<_>>>()?;
     figures.extend(explosions(bench, "saturated", cpus, TARGETS_MS[1])?);
     figures.extend(stops::figures(bench, "saturated")?);
+    figures.extend(moves::figures(bench, "saturated")?);
     drop(spinning);
     figures.extend(pollers::figures(bench));
     let mut commands = vec![
@@ -47,6 +50,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Section> {
         format!("{} spin   # {cpus} of them, when saturated", load::NAME),
     ];
     commands.extend(stops::commands());
+    commands.extend(moves::commands());
     commands.push(pollers::COMMAND.to_owned());
     Ok(Section { title: "Latency", commands, figures })
 }

@@ -2,7 +2,6 @@
 
 mod explosion;
 mod stray;
-mod tree;
 
 use std::{
     fs,
@@ -18,9 +17,9 @@ use crate::{
     agent::Agent,
     build::{self, Profile},
     caller, exec, interrupt,
+    tree::{self, Tree},
     workspace::Workspace,
 };
-use tree::Tree;
 
 /// How long procwatch may take to stand.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,7 +59,7 @@ fn pass_on(line: &str) {
 /// The whole of it. Everything that it made is gone when it returns.
 fn show(agent: &Path) -> Result<()> {
     interrupt::catch()?;
-    let uid = stray::unused_uid()?;
+    let uid = tree::unused_uid()?;
     let tree = Tree::plant()?;
     let folder = tempfile::tempdir().context("cannot make a folder for the configuration")?;
     let config = folder.path().join("procwatch.toml");
@@ -86,12 +85,7 @@ fn show(agent: &Path) -> Result<()> {
 }
 
 fn configuration(uid: u32) -> String {
-    format!(
-        "mode = \"enforce\"\n[[threads]]\nlevels = {:?}\n[[place]]\nuid = {uid}\nslice = \"/{}\"\nfrom = [\"/{}\"]\n",
-        explosion::LEVELS,
-        Tree::target_name(),
-        Tree::session_name(),
-    )
+    format!("mode = \"enforce\"\n[[threads]]\nlevels = {:?}\n{}", explosion::LEVELS, Tree::rule(uid))
 }
 
 /// What one line of procwatch is about: its kind and its process.

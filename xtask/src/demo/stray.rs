@@ -8,12 +8,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::unistd::{Uid, User};
 
-use super::{kind_and_pid, pass_on, tell, tree::Tree};
+use super::{kind_and_pid, pass_on, tell};
 use crate::{
     agent::{Agent, Ending},
     load,
+    tree::Tree,
 };
 
 /// Children of the stray.
@@ -22,15 +22,6 @@ const CHILDREN: usize = 20;
 const SHOWN_LINES: usize = 4;
 /// How long it may take to move them all.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A uid that nobody has.
-pub(super) fn unused_uid() -> Result<u32> {
-    let mut candidates = 64_003..64_103;
-    match candidates.find(|uid| matches!(User::from_uid(Uid::from_raw(*uid)), Ok(None))) {
-        Some(uid) => Ok(uid),
-        None => bail!("every uid from {} to {} has a user", 64_003, 64_102),
-    }
-}
 
 /// Shows it; false when one of the processes is not where it belongs.
 pub(super) fn show(agent: &mut Agent, tree: &Tree, uid: u32) -> Result<bool> {

@@ -1,4 +1,4 @@
-//! The throw-away cgroups of the demo.
+//! Throw-away cgroups for the demo and the measurement of moves, and a user for them.
 
 use std::{
     fs,
@@ -7,21 +7,31 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::unistd::{Uid, User};
 
 use crate::agent;
 
 /// Its name below the root of the cgroup2 hierarchy.
 const NAME: &str = "procwatch-demo";
 
+/// A uid that nobody has.
+pub(crate) fn unused_uid() -> Result<u32> {
+    let mut candidates = 64_003..64_103;
+    match candidates.find(|uid| matches!(User::from_uid(Uid::from_raw(*uid)), Ok(None))) {
+        Some(uid) => Ok(uid),
+        None => bail!("every uid from {} to {} has a user", 64_003, 64_102),
+    }
+}
+
 /// `procwatch-demo/{session,target}`. Removed, with all that runs in it, when this is dropped.
-pub(super) struct Tree {
+pub(crate) struct Tree {
     root: PathBuf,
 }
 
 impl Tree {
     /// Makes it, in place of one that an earlier demo may have left.
-    pub(super) fn plant() -> Result<Self> {
+    pub(crate) fn plant() -> Result<Self> {
         let mountinfo = agent::read(Path::new("/proc/self/mountinfo"))?;
         let mount = cgroup2_mount(&mountinfo).context("there is no cgroup2 mount in /proc/self/mountinfo")?;
         let tree = Self { root: Path::new(mount).join(NAME) };
@@ -41,34 +51,40 @@ impl Tree {
         self.root.join("target")
     }
 
+    /// The rule that processes of `uid` belong in the target and are taken from the session.
+    pub(crate) fn rule(uid: u32) -> String {
+        let (target, session) = (Self::target_name(), Self::session_name());
+        format!("[[place]]\nuid = {uid}\nslice = \"/{target}\"\nfrom = [\"/{session}\"]\n")
+    }
+
     /// The caller's session, below the root of the hierarchy.
-    pub(super) fn session_name() -> String {
+    pub(crate) fn session_name() -> String {
         format!("{NAME}/session")
     }
 
     /// Where the user belongs, below the root of the hierarchy.
-    pub(super) fn target_name() -> String {
+    pub(crate) fn target_name() -> String {
         format!("{NAME}/target")
     }
 
     /// Puts a process into the session.
-    pub(super) fn enter_session(&self, pid: u32) -> Result<()> {
+    pub(crate) fn enter_session(&self, pid: u32) -> Result<()> {
         let file = self.session().join("cgroup.procs");
         fs::write(&file, pid.to_string()).with_context(|| format!("cannot write {}", file.display()))
     }
 
     /// The processes in the session.
-    pub(super) fn in_session(&self) -> Result<Vec<u32>> {
+    pub(crate) fn in_session(&self) -> Result<Vec<u32>> {
         processes(&self.session())
     }
 
     /// The processes in the target, that is in the leaves which procwatch makes in it.
-    pub(super) fn in_target(&self) -> Result<Vec<u32>> {
+    pub(crate) fn in_target(&self) -> Result<Vec<u32>> {
         processes(&self.target())
     }
 
     /// Removes it and looks whether it is gone.
-    pub(super) fn fell(self) -> Result<()> {
+    pub(crate) fn fell(self) -> Result<()> {
         self.clear();
         ensure!(!self.root.exists(), "{} could not be removed", self.root.display());
         Ok(())
