@@ -9,7 +9,7 @@ pub mod mailbox;
 pub mod model;
 pub mod run;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod screen;
 pub mod signals;
 pub mod source;

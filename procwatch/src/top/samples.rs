@@ -17,7 +17,7 @@ pub(super) fn at(second: i64) -> Timestamp {
 }
 
 /// A python3 of alice.
-pub(super) fn process(pid: u32, threads: u32) -> ProcessRow {
+pub(crate) fn process(pid: u32, threads: u32) -> ProcessRow {
     ProcessRow {
         pid,
         start_ns: 1_000,

@@ -96,13 +96,17 @@ impl Options {
 fn section(workspace: &Workspace, seen: &Table) -> Result<Section> {
     let stored = table(workspace)?;
     let figures = seen.iter().flat_map(|(kernel, now)| compare(kernel, now, stored.get(kernel)));
+    let states = Figure::missing(
+        "states",
+        "the kernel tells them in the log of a load alone, not of a program that is loaded",
+    );
     Ok(Section {
         title: "Verifier",
         commands: vec![
             "procwatch run; bpftool prog show --json   # verified_insns".to_owned(),
             format!("cargo xtask bench verifier --renew   # writes {TABLE}"),
         ],
-        figures: figures.collect(),
+        figures: figures.chain([states]).collect(),
     })
 }
 
