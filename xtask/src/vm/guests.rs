@@ -18,13 +18,13 @@ pub(crate) struct Guest {
 
 /// The kinds of guests; each that a test asks for is booted once.
 pub(crate) const GUESTS: [Guest; 4] = [
-    Guest { name: "vm", cpus: None, kernel_options: "", timeout: Duration::from_mins(10), packaged: false },
+    Guest { name: "vm", cpus: None, kernel_options: "", timeout: Duration::from_mins(20), packaged: false },
     // The machine of procwatch's first user: the layout of CPUs matters.
     Guest {
         name: "vm20",
         cpus: Some(20),
         kernel_options: "",
-        timeout: Duration::from_mins(7),
+        timeout: Duration::from_mins(14),
         packaged: false,
     },
     // Debian's list of security modules without bpf: nothing can be held, as on many other distributions.
@@ -32,11 +32,11 @@ pub(crate) const GUESTS: [Guest; 4] = [
         name: "vmnolsm",
         cpus: None,
         kernel_options: "lsm=lockdown,capability,yama,apparmor",
-        timeout: Duration::from_mins(5),
+        timeout: Duration::from_mins(10),
         packaged: false,
     },
     // A machine on which procwatch is installed as people install it, and that is booted again.
-    Guest { name: "vmpkg", cpus: None, kernel_options: "", timeout: Duration::from_mins(8), packaged: true },
+    Guest { name: "vmpkg", cpus: None, kernel_options: "", timeout: Duration::from_mins(16), packaged: true },
 ];
 
 /// The guest that the program of this name asks for, if it asks for one.
