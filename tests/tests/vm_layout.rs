@@ -123,6 +123,47 @@ fn a_slice_that_starts_later_gets_its_cpus_at_its_start() {
 }
 
 #[test]
+fn a_slice_that_came_after_the_apply_is_free_when_its_rule_goes() {
+    needs!(Vm);
+    let others = LAYOUT.replace("user-1003.slice", "user-1000.slice");
+    let mut machine = Machine::with(&format!("{others}[[layout]]\nslice = 'user-1003.slice'\ncpus = '1'\n"));
+    drop(machine.keeper.take());
+    // As long as this one has CPUs of its own, the controller stays on for both.
+    let mut other = start(
+        "systemd-run",
+        &["--quiet", "--pipe", "--wait", "--unit=other", "--slice=user-1000.slice", "cat"],
+    );
+    other.say("here");
+    assert_eq!(other.hear(), "here");
+    machine.apply();
+    let keeper = Keeper::start();
+    until("the new slice has its CPU", || (machine.check().0 == Some(0)).then_some(()));
+    assert_eq!(effective(AIMGR), "1");
+    fs::write(machine.config(), others).unwrap();
+    let (code, applied) = machine.apply();
+    assert_eq!((code, &*effective(AIMGR)), (Some(0), "0-1"), "{applied}");
+    drop(keeper);
+    other.end();
+}
+
+#[test]
+fn what_somebody_says_later_stays_after_the_undo() {
+    needs!(Vm);
+    let machine = Machine::with(LAYOUT);
+    let (code, applied) = machine.apply();
+    assert_eq!(code, Some(0), "{applied}");
+    let later = Path::new(AIMGR_DROP_IN).with_file_name("90-later.conf");
+    fs::write(&later, "[Slice]\nAllowedCPUs=\nAllowedCPUs=0\n").unwrap();
+    systemctl(&["daemon-reload"]);
+    until("it is in force", || (effective(AIMGR) == "0").then_some(()));
+    let undone = undo(&[]);
+    assert_eq!((undone.code, &*effective(AIMGR)), (Some(1), "0"), "{undone:?}");
+    assert!(undone.stdout.contains("user-1003.slice: CPUs 0, before CPUs 0-1"), "{undone:?}");
+    fs::remove_dir_all(later.parent().unwrap()).unwrap();
+    systemctl(&["daemon-reload"]);
+}
+
+#[test]
 fn a_file_that_was_there_comes_back_and_one_that_was_edited_is_not_lost() {
     needs!(Vm);
     let folder = Path::new(AIMGR_DROP_IN).parent().unwrap();

@@ -54,6 +54,14 @@ pub struct SavedDropIn {
     pub effective: Option<CpuSet>,
 }
 
+impl SavedDropIn {
+    /// The CPUs that were written.
+    pub fn cpus(&self) -> Option<CpuSet> {
+        let last = self.written.lines().rev().find_map(|line| line.strip_prefix("AllowedCPUs="))?;
+        CpuSet::parse(last).ok()
+    }
+}
+
 /// The CPUs of one cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -51,13 +51,16 @@ pub(super) struct Report {
 pub(super) struct Restored {
     /// The unit, or the path.
     pub(super) what: String,
-    /// CPUs that processes in it had before the first apply.
-    pub(super) before: CpuSet,
+    /// CPUs that processes in it had before the first apply; when it was not there, those that the one above it has now.
+    pub(super) before: Option<CpuSet>,
     /// CPUs that they have now; absent when it is not there any more.
     pub(super) now: Option<CpuSet>,
     /// Its path below the mount.
     #[serde(skip)]
     pub(super) path: CgroupPath,
+    /// CPUs that were written for it.
+    #[serde(skip)]
+    pub(super) ours: Option<CpuSet>,
 }
 
 /// Looks until all is as wanted, or until nothing that was done can bring it nearer. `old` is what was kept before.
@@ -99,9 +102,12 @@ fn settle(machine: &Machine, gone: &State) -> Result<Vec<Restored>, LayoutError>
         machine.reload()?;
     }
     // Where others below the same slice still have CPUs of their own the controller stays, and systemd's attempt to
-    // write no CPUs into an inhabited cgroup fails (Linux 6.1).
-    for left in wait(TAKEN_AWAY_WITHIN, look, differ)?.iter().filter(|left| left.differs()) {
-        set_cpus(&machine.targets, &left.path, &left.before)?;
+    // write no CPUs into an inhabited cgroup fails (Linux 6.1). What somebody else has said since then stays.
+    for left in wait(TAKEN_AWAY_WITHIN, look, differ)?.iter().filter(|left| left.differs() && left.is_ours())
+    {
+        if let Some(before) = &left.before {
+            set_cpus(&machine.targets, &left.path, before)?;
+        }
     }
     look()
 }
@@ -129,21 +135,28 @@ fn is_pending(slice: &SliceReport) -> bool {
 
 fn restored(machine: &Machine, gone: &State) -> Result<Vec<Restored>, LayoutError> {
     let facts = Facts::gather(&machine.sources, &saved_slices(gone), None)?;
-    let one = |what: String, path: &CgroupPath, before: &Option<CpuSet>| {
-        let now = facts.effective_of_existing(path).cloned();
-        before.clone().map(|before| Restored { what, before, now, path: path.clone() })
+    let one = |what: String, path: CgroupPath, before: &Option<CpuSet>, ours: Option<CpuSet>| {
+        let now = facts.effective_of_existing(&path).cloned();
+        let above = path.parent().and_then(|above| facts.effective(&above).cloned());
+        Restored { what, before: before.clone().or(above), now, path, ours }
     };
     let units = gone.drop_ins.iter().filter_map(|(unit, saved)| {
-        one(unit.clone(), &CgroupPath::parse(&saved.cgroup).ok()?, &saved.effective)
+        Some(one(unit.clone(), CgroupPath::parse(&saved.cgroup).ok()?, &saved.effective, saved.cpus()))
     });
-    let cgroups =
-        gone.cgroups.iter().filter_map(|(path, saved)| one(path.to_string(), path, &saved.effective));
+    let cgroups = gone.cgroups.iter().map(|(path, saved)| {
+        one(path.to_string(), path.clone(), &saved.effective, Some(saved.written.clone()))
+    });
     Ok(units.chain(cgroups).collect())
 }
 
 impl Restored {
     /// What has ended meanwhile has nothing to be restored.
     fn differs(&self) -> bool {
-        self.now.as_ref().is_some_and(|now| *now != self.before)
+        self.now.is_some() && self.before.is_some() && self.now != self.before
+    }
+
+    /// Whether it has what was written for it.
+    fn is_ours(&self) -> bool {
+        self.now == self.ours
     }
 }

@@ -29,9 +29,12 @@ pub(super) fn apply(out: &mut (impl Write + ?Sized), report: &measure::Report) -
         writeln!(out, "nothing had to be changed")?;
     }
     for restored in &report.restored {
-        let (what, before) = (&restored.what, &restored.before);
+        let what = &restored.what;
+        let before = restored.before.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
         match &restored.now {
-            Some(now) if now == before => writeln!(out, "{what}: CPUs {before}, as before")?,
+            Some(now) if restored.before.as_ref() == Some(now) => {
+                writeln!(out, "{what}: CPUs {now}, as before")?;
+            }
             Some(now) => writeln!(out, "{what}: CPUs {now}, before CPUs {before}")?,
             None => writeln!(out, "{what}: is not there now, before CPUs {before}")?,
         }
@@ -145,9 +148,10 @@ mod tests {
     fn what_was_restored_is_told_with_what_it_has_now() {
         let restored = |what: &str, now: Option<&str>| measure::Restored {
             what: what.to_owned(),
-            before: cpus("0-3"),
+            before: Some(cpus("0-3")),
             now: now.map(cpus),
             path: CgroupPath::root(),
+            ours: None,
         };
         let report = measure::Report {
             as_wanted: false,
