@@ -123,6 +123,19 @@ impl Growth {
         Some(Grown { from: first - 1, since_ns: began << TIME_SHIFT })
     }
 
+    /// Growth at `now_ns` was a burst. True when it is the one that was told already, and goes on; also when the process fell
+    /// back meanwhile: a pool that breathes is told of once.
+    ///
+    /// CPUs come here in another order than that of their times: what is kept is the latest.
+    #[inline(always)]
+    pub const fn burst_goes_on(&mut self, now_ns: u64, cell: &ThreadCell) -> bool {
+        let before = self.burst_ns;
+        if now_ns > before {
+            self.burst_ns = now_ns;
+        }
+        before != 0 && now_ns.saturating_sub(before) < Self::quiet_ns(cell)
+    }
+
     /// The process has risen to `threads`. The leak that this completes, if it does.
     ///
     /// A mark is a new height, a quarter above the last one. Marks that follow each other sooner than the rule says are
@@ -141,7 +154,8 @@ impl Growth {
             return None;
         }
         self.mark = threads;
-        if now_ns - self.mark_ns < cell.leak_gap_ns {
+        // Another CPU may have set the mark, a little later than this one looked at the clock.
+        if now_ns.saturating_sub(self.mark_ns) < cell.leak_gap_ns {
             if self.marks == 1 {
                 self.first = threads;
             }

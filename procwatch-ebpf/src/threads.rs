@@ -125,10 +125,7 @@ fn growth_of(name: ProcessName) -> Option<&'static mut Growth> {
 #[inline(always)]
 fn burst(who: Counted, threads: u32, rule: Rule, growth: &mut Growth, crossing: Crossing, now: u64) {
     let bursts = growth.bursts;
-    // Also when it fell back meanwhile: a pool that breathes is told of once.
-    let goes_on = growth.burst_ns != 0 && now - growth.burst_ns < Growth::quiet_ns(rule.cell);
-    growth.burst_ns = now;
-    if goes_on {
+    if growth.burst_goes_on(now, rule.cell) {
         return;
     }
     growth.told[BURST as usize] = 1;

@@ -63,6 +63,27 @@ fn a_count_that_shares_a_place_is_not_mistaken() {
     assert_eq!(bursts(&mut growth, 90..149, HOUR + 60 * MS, MS), (139..149).collect::<Vec<_>>());
 }
 
+#[test]
+fn a_burst_is_one_whatever_order_cpus_come_in() {
+    let mut growth = Growth::NEW;
+    assert!(!growth.burst_goes_on(HOUR, &rule()));
+    assert!(growth.burst_goes_on(HOUR + MS, &rule()));
+    // This one looked at the clock before the others did.
+    assert!(growth.burst_goes_on(HOUR - MS, &rule()));
+    assert_eq!(growth.burst_ns, HOUR + MS, "the latest is kept");
+    let quiet = Growth::quiet_ns(&rule());
+    assert!(growth.burst_goes_on(HOUR + quiet, &rule()));
+    assert!(!growth.burst_goes_on(HOUR + 2 * quiet, &rule()));
+}
+
+#[test]
+fn a_mark_that_another_cpu_set_later_makes_no_second_one() {
+    let mut growth = Growth::NEW;
+    assert_eq!(growth.leak(40, HOUR, &rule()), None);
+    assert_eq!(growth.leak(50, HOUR - 1, &rule()), None);
+    assert_eq!((growth.marks, growth.mark, growth.mark_ns), (1, 50, HOUR));
+}
+
 fn leaks(growth: &mut Growth, steps: impl Iterator<Item = (u32, u64)>) -> Vec<u32> {
     steps.filter(|(count, now)| growth.leak(*count, *now, &rule()).is_some()).map(|it| it.0).collect()
 }

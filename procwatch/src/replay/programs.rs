@@ -160,7 +160,7 @@ impl Programs {
             }
         }
         if let Some(grown) = growth.burst(threads, now, &cell)
-            && is_another_burst(growth, now, &cell)
+            && !growth.burst_goes_on(now, &cell)
         {
             growth.told[BURST as usize] = 1;
             growth.burst_threads = threads;
@@ -233,13 +233,6 @@ impl Programs {
             ways.filter(|(way, ..)| growth.told[*way] != 0).map(|(_, way, bound)| (way, bound)).collect();
         all_cleared(event, &Subject { threads: 0, ..event.subject.clone() }, process.rule, cleared)
     }
-}
-
-/// A burst is told once: while it goes on, and when it comes again soon, it only keeps the memory of it fresh.
-fn is_another_burst(growth: &mut Growth, now: u64, cell: &ThreadCell) -> bool {
-    let goes_on = growth.burst_ns != 0 && now - growth.burst_ns < Growth::quiet_ns(cell);
-    growth.burst_ns = now;
-    !goes_on
 }
 
 /// The levels of a rule with their places.
