@@ -39,6 +39,14 @@ fn a_burst_is_net_growth_above_the_floor() {
 }
 
 #[test]
+fn the_largest_burst_that_can_be_asked_for_is_seen() {
+    let rule = ThreadCell { burst_threads: MAX_BURST, ..rule() };
+    let mut growth = Growth::NEW;
+    let seen = (32..400).find(|count| growth.burst(*count, HOUR + u64::from(*count) * MS, &rule).is_some());
+    assert_eq!(seen, Some(FLOOR_THREADS + MAX_BURST - 1));
+}
+
+#[test]
 fn slower_growth_is_none() {
     let mut growth = Growth::NEW;
     assert_eq!(bursts(&mut growth, 32..400, HOUR, 21 * MS), []);

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use procwatch_common::policy::{FLOOR_THREADS, MAX_LEVELS};
+use procwatch_common::{
+    growth::MAX_BURST,
+    policy::{FLOOR_THREADS, MAX_LEVELS},
+};
 use toml::{Spanned, de::DeValue};
 
 use super::{
@@ -115,7 +118,8 @@ fn read_burst(reader: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<Burst> {
     let table = reader.table(value, &field, BURST_EXAMPLE)?;
     let burst = Entry { name: field, span: value.span(), table };
     reader.check_keys(table, &burst.field(""), &["threads", "within"]);
-    let threads = burst.get("threads").and_then(|(value, field)| reader.number(value, &field, (2, 1000)));
+    // The programs remember so many counts back: growth by more could never be told.
+    let threads = burst.get("threads").and_then(|(value, field)| reader.number(value, &field, (2, MAX_BURST)));
     let within = burst.get("within").and_then(|(value, field)| reader.time(value, &field, WITHIN, "1s"));
     Some(Burst {
         threads: threads.unwrap_or(DEFAULT_BURST.threads),

@@ -168,7 +168,8 @@ fn bad_counts() {
             "burst = true",
             "2: .burst: is true or false; right is a table, e.g. { threads = 50, within = \"1s\" }, or false",
         ),
-        ("burst = { threads = 1 }", "2: .burst.threads: 1 is out of range; right is 2 to 1000"),
+        ("burst = { threads = 1 }", "2: .burst.threads: 1 is out of range; right is 2 to 250"),
+        ("burst = { threads = 251 }", "2: .burst.threads: 251 is out of range; right is 2 to 250"),
         (
             "burst = { within = '9ms' }",
             "2: .burst.within: \"9ms\" is no time from 10ms to 1h; right is e.g. \"1s\"",
