@@ -75,6 +75,30 @@ fn new_levels_hold_for_those_that_run_and_nothing_is_told_twice() {
 }
 
 #[test]
+fn an_alert_by_a_reload_ends_and_comes_again() {
+    needs!(Root, Bpf);
+    let told = Told::new(&levels("[60, 200]"));
+    let mut pool = Pool::raw_clone();
+    let pid = pool.pid();
+    pool.threads(90);
+    told.agent.wait_for_event("alert", pid);
+    let at_80 = |kind: &'static str, count: usize| {
+        told.agent.wait_for_many(count, "what is told of 80", |record| {
+            record["kind"] == kind && record["pid"] == pid && record["level"] == 80
+        });
+    };
+    told.reload(&levels("[60, 80]"));
+    at_80("alert", 1);
+    // No thread was created since the alert: the programs have to know of it by the agent.
+    pool.threads(1);
+    at_80("cleared", 1);
+    pool.threads(90);
+    at_80("alert", 2);
+    let records = told.agent.finish().records;
+    assert_eq!(alerts(&records, pid), [(60, 60), (80, 90), (60, 60), (80, 80)]);
+}
+
+#[test]
 fn a_bad_configuration_changes_nothing_and_says_why() {
     needs!(Root, Bpf);
     let told = Told::new(&levels("[60]"));

@@ -222,20 +222,18 @@ impl Guard {
         let subjects = self.choose_rules()?;
         self.table = ProcessTable::new();
         self.table.add_picture(&subjects);
-        let Self { kernel, rules, measures, report, .. } = self;
-        for subject in &subjects {
-            if let Some(alert) = rules.at_start(subject, kernel, report)? {
-                report.alert(&alert, rules.book(), None)?;
-                measures.on_alert(&alert, rules.book(), kernel, report)?;
-            }
-        }
+        self.settle(subjects)?;
         self.look_for_strays()
+    }
+
+    /// All that live.
+    pub(super) fn picture(&mut self) -> Result<Vec<Subject>, AgentError> {
+        Ok(self.kernel.picture()?.into_iter().map(|process| process.subject).collect())
     }
 
     /// Every live process gets its rule. Returns them all.
     pub(super) fn choose_rules(&mut self) -> Result<Vec<Subject>, AgentError> {
-        let picture = self.kernel.picture()?;
-        let subjects: Vec<_> = picture.into_iter().map(|process| process.subject).collect();
+        let subjects = self.picture()?;
         let Self { kernel, rules, measures, report, .. } = self;
         for (key, threads, rule) in rules.on_picture(&subjects, kernel, report)? {
             measures.cap_by_cgroup(key, threads, rules.book().rule(rule), report)?;

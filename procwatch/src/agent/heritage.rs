@@ -5,7 +5,7 @@
 
 use super::{AgentError, guard::Guard};
 use crate::{
-    event::{Body, Event, Subject},
+    event::{Body, Event},
     record::Mode,
 };
 
@@ -35,8 +35,7 @@ impl Guard {
     pub(super) fn go_on(&mut self) -> Result<(), AgentError> {
         // What does not fit into the output now follows in the loop.
         self.take_in()?;
-        let picture = self.kernel.picture()?;
-        let subjects: Vec<Subject> = picture.into_iter().map(|process| process.subject).collect();
+        let subjects = self.picture()?;
         let Self { kernel, rules, measures, report, .. } = self;
         for alert in
             subjects.iter().flat_map(|subject| rules.lasting(subject, kernel, report)).collect::<Vec<_>>()

@@ -16,6 +16,7 @@ pub mod priority;
 pub mod reload;
 pub mod report;
 pub mod rules;
+mod settle;
 pub mod shutdown;
 pub mod status;
 pub mod stream;

@@ -213,7 +213,15 @@ impl RuleChooser {
         level.into_iter().chain(grown).collect()
     }
 
-    /// The alert for a process that was there before the agent, unless the kernel side has told of it.
+    /// Whether the kernel side knows all that a picture shows of a process: there is nothing to tell then.
+    pub fn is_settled(&self, subject: &Subject, kernel: &mut Kernel) -> bool {
+        let (key, threads) = (subject.key(), kernel.threads());
+        let rule = threads.rule_of(key).unwrap_or(0);
+        threads.is_settled(key, self.levels_below(rule, subject), subject.threads)
+    }
+
+    /// The alert for a process that was above a level before the agent looked, unless the kernel side has told of it. To be
+    /// called while the counting rests.
     ///
     /// # Errors
     /// When the kernel refuses a write.
@@ -223,12 +231,31 @@ impl RuleChooser {
         kernel: &mut Kernel,
         report: &Reporter,
     ) -> Result<Option<Alert>, AgentError> {
-        let rule = kernel.threads().rule_of(subject.key()).unwrap_or(0);
-        let levels = &self.book.rule(rule).levels;
-        let Some(alert) = threads::at_start(levels, rule, report.now(), subject) else {
+        let key = subject.key();
+        let rule = kernel.threads().rule_of(key).unwrap_or(0);
+        let Some(alert) = threads::at_start(&self.book.rule(rule).levels, rule, report.now(), subject) else {
             return Ok(None);
         };
-        let above = levels.iter().filter(|level| subject.threads >= **level).count() as u32;
-        Ok(kernel.threads().claim_levels(subject.key(), above)?.then_some(alert))
+        let levels = self.levels_below(rule, subject);
+        if !kernel.threads().claim_levels(key, levels)? {
+            return Ok(None);
+        }
+        // One that ended before the claim was made has nobody who takes it back.
+        if !inspect::is_alive(key) && kernel.threads().disclaim_levels(key, levels) {
+            return Ok(None);
+        }
+        Ok(Some(alert))
+    }
+
+    /// The ends of alerts that the kernel side did not see, because the process fell while nobody counted. To be called
+    /// while the counting rests.
+    pub fn fallen(&self, subject: &Subject, kernel: &mut Kernel, report: &Reporter) -> Vec<Event> {
+        let rule = kernel.threads().rule_of(subject.key()).unwrap_or(0);
+        let over = kernel.threads().take_fallen(subject.key(), subject.threads).into_iter();
+        over.map(|bound| threads::over(bound, rule, report.now(), subject)).collect()
+    }
+
+    fn levels_below(&self, rule: u32, subject: &Subject) -> u32 {
+        self.book.rule(rule).levels.iter().filter(|level| subject.threads >= **level).count() as u32
     }
 }

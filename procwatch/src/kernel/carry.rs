@@ -1,7 +1,7 @@
 //! Rules change while processes live: what was told under the old ones and holds under the new ones is not told again.
 
 use procwatch_common::{
-    growth::{BURST, Growth, LEAK, STOP},
+    growth::{BURST, Growth, LEAK, STOP, fell_from},
     policy::{MAX_LEVELS, ThreadCell},
 };
 
@@ -84,6 +84,27 @@ pub(super) fn change(growth: &Growth, before: &ThreadCell, now: &ThreadCell) -> 
     Some(change)
 }
 
+/// What it means for a process that it has `live` threads by now, if nobody saw it fall; `None` for nothing.
+pub(super) fn fallen(growth: &Growth, rule: &ThreadCell, live: u32) -> Option<Change> {
+    let mut change = Change { growth: *growth, forget: Vec::new(), remember: Vec::new() };
+    // The highest first, as the programs tell it.
+    for (index, level) in levels(rule).iter().enumerate().rev() {
+        if fell_from(*level, live) {
+            change.end(index as u32, 0);
+        }
+    }
+    if growth.burst_fell(live) {
+        change.end(BURST, growth.bursts);
+    }
+    if growth.told[LEAK as usize] != 0 && change.growth.leak_fell(live) {
+        change.end(LEAK, 0);
+    }
+    if fell_from(rule.stop_at, live) {
+        change.end(STOP, 0);
+    }
+    (!change.forget.is_empty()).then_some(change)
+}
+
 impl Change {
     fn end(&mut self, way: u32, count: u32) {
         if std::mem::take(&mut self.growth.told[way as usize]) != 0 {
@@ -139,6 +160,19 @@ mod tests {
         let changed = change(&grown(&[0]), &rule(&[80]), &rule(&[40, 80])).unwrap();
         assert_eq!(changed.growth.told[..4], [0, 1, 0, 0]);
         assert_eq!((changed.forget, changed.remember), (vec![0], vec![1]));
+    }
+
+    #[test]
+    fn a_fall_that_nobody_saw_ends_what_was_told() {
+        let rule = ThreadCell { burst_threads: 40, leak_marks: 3, stop_at: 100, ..rule(&[80, 120]) };
+        let mut growth = grown(&[0, 1, BURST, LEAK, STOP]);
+        (growth.burst_threads, growth.mark) = (90, 100);
+        assert_eq!(fallen(&growth, &rule, 96), None);
+        assert_eq!(fallen(&growth, &rule, 95).unwrap().forget, [1]);
+        let all = fallen(&growth, &rule, 5).unwrap();
+        assert_eq!(all.forget, [1, 0, 2 << 16 | BURST, LEAK, STOP]);
+        assert_eq!((all.growth.told, all.growth.marks), ([0; 8], 0));
+        assert_eq!(fallen(&grown(&[]), &rule, 5), None, "what was not told is not over");
     }
 
     #[test]

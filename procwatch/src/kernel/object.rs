@@ -224,6 +224,19 @@ impl Kernel {
         self.steer(|control| (control.floor, control.enforce) = (u32::MAX, 0))
     }
 
+    /// Does `work` while growing and falling processes are not looked at: what is remembered of them can be changed without
+    /// a program's doing the same. Caps hold meanwhile. What falls meanwhile has to be looked for afterwards.
+    ///
+    /// # Errors
+    /// When the kernel refuses the write.
+    pub fn while_counting_rests<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Result<T, KernelError> {
+        let floor = self.control.floor;
+        self.steer(|control| control.floor = u32::MAX)?;
+        let done = work(self);
+        self.steer(|control| control.floor = floor)?;
+        Ok(done)
+    }
+
     /// The counters, summed over all CPUs.
     ///
     /// # Errors

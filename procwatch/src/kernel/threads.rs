@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use aya::maps::{Array, HashMap, MapData, MapError};
-use bytemuck::Zeroable as _;
 use procwatch_common::{
     growth::{BURST, Growth, LEAK, WAYS},
     policy::{MAX_THREAD_RULES, PROTECTED, ProcessCell, ThreadCell},
@@ -11,7 +10,7 @@ use procwatch_common::{
 
 use super::{
     KernelError,
-    carry::{self, Over, Told},
+    carry::{self, Change, Over, Told},
     maps::Maps,
 };
 use crate::event::{BootTime, ProcessKey, Way};
@@ -173,29 +172,97 @@ impl ThreadMaps {
         growth.map_or([false; WAYS], |growth| std::array::from_fn(|way| growth.told[way] != 0))
     }
 
+    /// Whether the programs know what there is to know of a process of `live` threads: that it is above its `levels` lowest
+    /// levels, and has fallen below none of its bounds.
+    pub fn is_settled(&self, process: ProcessKey, levels: u32, live: u32) -> bool {
+        let growth = self.growth.get(&key(process, 0), 0).ok();
+        let is_told = |level: u32| growth.is_some_and(|growth| growth.told[level as usize] != 0);
+        (0..levels).all(|level| is_told(level) && self.is_crossed(process, level))
+            && growth.is_none_or(|growth| self.fallen(process, &growth, live).is_none())
+    }
+
     /// Claims the alerts for the `levels` lowest levels, which a process is above already. False when the kernel side
-    /// has raised the highest of them.
+    /// has raised the highest of them. To be called while the counting rests, see [`super::Kernel::while_counting_rests`].
     ///
     /// # Errors
-    /// When a map is full.
+    /// When a map is full; nothing is claimed then.
     pub fn claim_levels(&mut self, process: ProcessKey, levels: u32) -> Result<bool, KernelError> {
-        let mut first = false;
-        let mut growth = Growth::zeroed();
+        let mut claimed = Vec::new();
+        let done = self.claim_each(process, levels, &mut claimed);
+        // Without the memory of it nobody would tell when it is over.
+        let done = done.and_then(|()| self.note_told(process, levels));
+        if done.is_err() {
+            for level in &claimed {
+                // It was there a moment ago.
+                let _ = self.crossed.remove(&key(process, *level));
+            }
+        }
+        done.map(|()| claimed.last().is_some_and(|highest| highest + 1 == levels))
+    }
+
+    fn claim_each(
+        &mut self,
+        process: ProcessKey,
+        levels: u32,
+        claimed: &mut Vec<u32>,
+    ) -> Result<(), KernelError> {
         for level in 0..levels {
-            let key = key(process, level);
-            growth.told[level as usize] = 1;
-            first = match self.crossed.insert(key, 0, BPF_NOEXIST) {
-                Ok(()) => true,
-                Err(_) if self.crossed.get(&key, 0).is_ok() => false,
+            match self.crossed.insert(key(process, level), 0, BPF_NOEXIST) {
+                Ok(()) => claimed.push(level),
+                Err(_) if self.is_crossed(process, level) => {}
                 Err(source) => return Err(named("CROSSED")(source)),
-            };
+            }
         }
-        // One that the program has begun meanwhile knows of the levels by itself.
+        Ok(())
+    }
+
+    /// Takes back what was claimed for a process that has ended. False when the kernel side has told of its end.
+    pub fn disclaim_levels(&mut self, process: ProcessKey, levels: u32) -> bool {
+        // That it is not there is as good.
+        let _ = self.growth.remove(&key(process, 0));
+        let ended: Vec<bool> =
+            (0..levels).map(|level| self.crossed.remove(&key(process, level)).is_err()).collect();
+        !ended.contains(&true)
+    }
+
+    fn note_told(&mut self, process: ProcessKey, levels: u32) -> Result<(), KernelError> {
         let name = key(process, 0);
-        match self.growth.insert(name, growth, BPF_NOEXIST) {
-            Err(source) if self.growth.get(&name, 0).is_err() => Err(named("GROWTH")(source)),
-            _ => Ok(first),
+        let known = self.growth.get(&name, 0).ok();
+        let mut growth = known.unwrap_or(Growth::NEW);
+        growth.told[..levels as usize].fill(1);
+        let flags = if known.is_some() { BPF_EXIST } else { BPF_NOEXIST };
+        match self.growth.insert(name, growth, flags) {
+            // It has ended meanwhile, or the program has begun it in the very moment when the counting came to rest.
+            Err(source) if known.is_none() && self.growth.get(&name, 0).is_err() => {
+                Err(named("GROWTH")(source))
+            }
+            _ => Ok(()),
         }
+    }
+
+    fn is_crossed(&self, process: ProcessKey, level: u32) -> bool {
+        self.crossed.get(&key(process, level), 0).is_ok()
+    }
+
+    /// The alerts that are over because the process has `live` threads by now, which the programs did not see. To be called
+    /// while the counting rests.
+    pub fn take_fallen(&mut self, process: ProcessKey, live: u32) -> Vec<(Way, u32)> {
+        let Ok(growth) = self.growth.get(&key(process, 0), 0) else { return Vec::new() };
+        let Some((change, rule)) = self.fallen(process, &growth, live) else { return Vec::new() };
+        // One that has ended stays away.
+        let _ = self.growth.insert(key(process, 0), change.growth, BPF_EXIST);
+        // What could not be told when it was crossed is not told to be over.
+        let told: Vec<u32> = change
+            .forget
+            .into_iter()
+            .filter(|way| self.crossed.remove(&key(process, *way)).is_ok())
+            .collect();
+        told.into_iter().filter_map(|way| carry::bound(&rule, way)).collect()
+    }
+
+    fn fallen(&self, process: ProcessKey, growth: &Growth, live: u32) -> Option<(Change, ThreadCell)> {
+        let rule = self.rules.get(&self.rule_of(process).unwrap_or(0), 0).ok()?;
+        Some((carry::fallen(growth, &rule, live)?, rule))
     }
 }
 

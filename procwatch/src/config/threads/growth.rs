@@ -119,7 +119,8 @@ fn read_burst(reader: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<Burst> {
     let burst = Entry { name: field, span: value.span(), table };
     reader.check_keys(table, &burst.field(""), &["threads", "within"]);
     // The programs remember so many counts back: growth by more could never be told.
-    let threads = burst.get("threads").and_then(|(value, field)| reader.number(value, &field, (2, MAX_BURST)));
+    let threads =
+        burst.get("threads").and_then(|(value, field)| reader.number(value, &field, (2, MAX_BURST)));
     let within = burst.get("within").and_then(|(value, field)| reader.time(value, &field, WITHIN, "1s"));
     Some(Burst {
         threads: threads.unwrap_or(DEFAULT_BURST.threads),
