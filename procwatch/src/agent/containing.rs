@@ -66,6 +66,8 @@ pub struct Container {
     waiting: VecDeque<Job>,
     /// To these something was done that lasts.
     held: HashSet<ProcessKey>,
+    /// Waits for the end of each of them.
+    ends: JoinSet<ProcessKey>,
     counts: BTreeMap<(Deed, ActResult), u64>,
 }
 
@@ -78,6 +80,7 @@ impl Container {
             busy: HashMap::new(),
             waiting: VecDeque::new(),
             held: HashSet::new(),
+            ends: JoinSet::new(),
             counts: BTreeMap::new(),
         }
     }
@@ -137,7 +140,17 @@ impl Container {
         rule: String,
         occasion: Occasion,
     ) {
-        self.held.insert(target.key());
+        let key = target.key();
+        if self.held.insert(key) {
+            // Nobody else tells of its end when no alert of it lasts.
+            match target.held().ended() {
+                Ok(ended) => drop(self.ends.spawn(async move {
+                    ended.await;
+                    key
+                })),
+                Err(error) => tracing::warn!("the end of process {}: {error}", key.pid),
+            }
+        }
         let (target, process) = (Box::new(target), Box::new(process));
         self.waiting.push_back(Job::Order { order, target, process, rule, occasion });
         self.start();
@@ -155,21 +168,26 @@ impl Container {
     /// Waits until something that was under way is done; for ever when nothing is. Cancel safe.
     pub async fn done(&mut self) -> Vec<Act> {
         loop {
-            match self.running.join_next_with_id().await {
-                Some(Ok((id, acts))) => {
-                    self.busy.remove(&id);
-                    self.start();
-                    for act in &acts {
-                        self.count(act);
+            tokio::select! {
+                Some(done) = self.running.join_next_with_id() => match done {
+                    Ok((id, acts)) => {
+                        self.busy.remove(&id);
+                        self.start();
+                        for act in &acts {
+                            self.count(act);
+                        }
+                        if !acts.is_empty() {
+                            return acts;
+                        }
                     }
-                    return acts;
-                }
-                Some(Err(error)) => {
-                    tracing::error!("an action ended before its time: {error}");
-                    self.busy.remove(&error.id());
-                    self.start();
-                }
-                None => pending().await,
+                    Err(error) => {
+                        tracing::error!("an action ended before its time: {error}");
+                        self.busy.remove(&error.id());
+                        self.start();
+                    }
+                },
+                Some(Ok(key)) = self.ends.join_next() => self.ended(key),
+                else => pending().await,
             }
         }
     }
@@ -305,169 +323,4 @@ pub fn steps(actions: &Actions, way: Way) -> &[Step] {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::process::{Child, Command};
-
-    use super::*;
-    use crate::{
-        config::{Containment, Location, Match, OnMissing, Protect},
-        detect::ladder::Alarm,
-        event::BootTime,
-        record::Severity,
-        samples,
-        text::Text,
-    };
-
-    fn rule() -> ThreadRule {
-        let kill = Step { action: Containment::Kill, after: Duration::ZERO };
-        ThreadRule {
-            matches: Match { comms: vec![Text::from("sleep")], ..Match::default() },
-            ignore: false,
-            normal: None,
-            levels: vec![80],
-            burst: None,
-            leak: None,
-            cap: None,
-            stop_at: None,
-            on_missing: OnMissing::default(),
-            protect: false,
-            actions: Actions { burst: vec![kill], ..Actions::default() },
-            described: "threads[1] comm=sleep".to_owned(),
-            location: Some(Location::of_file("t.toml".as_ref())),
-        }
-    }
-
-    struct Scene {
-        folder: tempfile::TempDir,
-        child: Child,
-        rule: ThreadRule,
-    }
-
-    impl Scene {
-        fn new() -> Self {
-            let child = Command::new("sleep").arg("60").spawn().unwrap();
-            Self { folder: tempfile::tempdir().unwrap(), child, rule: rule() }
-        }
-
-        fn container(&self) -> Container {
-            let mount = samples::mount(self.folder.path());
-            let warden = Warden::new(&mount, Protect::default());
-            Container::new(warden.with_file(self.folder.path().join("contained.json")))
-        }
-
-        fn key(&self) -> ProcessKey {
-            Target::of_pid(self.child.id()).unwrap().key()
-        }
-
-        fn order(&self, container: &mut Container, order: Order) {
-            let target = Target::of_key(self.key()).unwrap();
-            container.order(order, target, samples::process(), String::new(), Occasion::Burst);
-        }
-
-        fn ask(&self, key: ProcessKey, way: Way, mode: Mode) -> Ask<'_> {
-            let alarm = Alarm { key, rule: 0, way, time: BootTime(0), threads: 99 };
-            let due = Due { alarm, action: Containment::Kill };
-            Ask { due, order: Order::Kill, process: samples::process(), rule: &self.rule, mode }
-        }
-    }
-
-    impl Drop for Scene {
-        fn drop(&mut self) {
-            let _ = self.child.kill();
-            self.child.wait().unwrap();
-        }
-    }
-
-    #[test]
-    fn what_may_not_be_done_is_told_at_once() {
-        let mut scene = Scene::new();
-        let mut container = scene.container();
-        let mut told = |ask: Ask<'_>| {
-            let act = container.act(ask).unwrap();
-            (act.result, act.reason, act.occasion)
-        };
-        let key = scene.key();
-        let notice = Way::Level(Severity::Notice);
-        let would = (ActResult::Would, None, Occasion::Burst);
-        assert_eq!(told(scene.ask(key, Way::Burst, Mode::Observe)), would);
-        let not_named = (ActResult::Refused, Some(RefusedFor::NotNamed), Occasion::Notice);
-        assert_eq!(told(scene.ask(key, notice, Mode::Enforce)), not_named);
-        let other = ProcessKey { start: BootTime(key.start.0 + 1_000_000_000), ..key };
-        let reused = (ActResult::Refused, Some(RefusedFor::OtherProcess), Occasion::Burst);
-        assert_eq!(told(scene.ask(other, Way::Burst, Mode::Enforce)), reused);
-        let nobody = ProcessKey { pid: u32::MAX >> 1, ..key };
-        assert_eq!(told(scene.ask(nobody, Way::Burst, Mode::Enforce)).0, ActResult::Gone);
-        let first = Target::of_pid(1).unwrap().key();
-        let protected = (ActResult::Refused, Some(RefusedFor::FirstProcess), Occasion::Burst);
-        assert_eq!(told(scene.ask(first, Way::Burst, Mode::Enforce)), protected);
-        assert_eq!(told(scene.ask(first, Way::Burst, Mode::Observe)), protected);
-        scene.rule.location = None;
-        let built_in = (ActResult::Refused, Some(RefusedFor::CatchAll), Occasion::Burst);
-        assert_eq!(told(scene.ask(key, Way::Burst, Mode::Enforce)), built_in);
-        assert!(scene.child.try_wait().unwrap().is_none());
-        assert_eq!(container.account(), "kill gone 1, kill refused 5, kill would 1");
-    }
-
-    #[test]
-    fn what_breaks_off_is_told() {
-        let done = to_its_end(|| panic!("a mistake"));
-        assert_eq!(
-            (done.result, done.detail.contains("procwatch")),
-            (ActResult::Unverified, true),
-            "{done:?}"
-        );
-    }
-
-    #[test]
-    fn what_may_be_done_is_done_beside_the_loop() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let scene = Scene::new();
-        runtime.block_on(async {
-            let mut container = scene.container();
-            assert!(container.act(scene.ask(scene.key(), Way::Burst, Mode::Enforce)).is_none());
-            let acts = container.done().await;
-            let [act] = &acts[..] else { panic!("{acts:?}") };
-            assert_eq!((act.action, act.result), (Deed::Kill, ActResult::Verified), "{act:?}");
-            assert_eq!((act.threads_before, act.threads_after), (Some(1), Some(0)));
-            assert_eq!(act.rule.as_deref(), Some("threads[1] comm=sleep"));
-            assert!(timeout(Duration::from_millis(20), container.done()).await.is_err(), "nothing is left");
-            assert_eq!(container.account(), "kill verified 1");
-            assert!(container.stop().await.unwrap().acts.is_empty());
-        });
-    }
-
-    #[test]
-    fn what_is_ordered_for_one_process_is_done_in_that_order() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let scene = Scene::new();
-        runtime.block_on(async {
-            let mut container = scene.container();
-            scene.order(&mut container, Order::Terminate);
-            scene.order(&mut container, Order::Thaw);
-            container.ended(scene.key());
-            assert_eq!((container.running.len(), container.waiting.len()), (1, 2));
-            scene.order(&mut container, Order::Kill);
-            assert_eq!((container.running.len(), container.waiting.len()), (2, 2), "a kill does not wait");
-            let mut deeds = Vec::new();
-            while deeds.len() < 3 {
-                deeds.extend(container.done().await.iter().map(|act| act.action));
-            }
-            let at = |deed| deeds.iter().position(|it| *it == deed).unwrap();
-            assert!(at(Deed::Terminate) < at(Deed::Thaw), "{deeds:?}");
-        });
-    }
-
-    #[test]
-    fn what_waits_when_the_agent_ends_is_told() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let scene = Scene::new();
-        runtime.block_on(async {
-            let mut container = scene.container();
-            scene.order(&mut container, Order::Terminate);
-            scene.order(&mut container, Order::Thaw);
-            let acts = container.stop().await.unwrap().acts;
-            let told: Vec<_> = acts.iter().map(|act| (act.action, act.reason)).collect();
-            assert_eq!(told, [(Deed::Thaw, Some(RefusedFor::AgentEnd)), (Deed::Terminate, None)]);
-        });
-    }
-}
+mod tests;

@@ -11,6 +11,8 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
+use tokio::io::{Interest, unix::AsyncFd};
+
 use crate::{
     cgroup::CgroupPath,
     event::{ProcessKey, Subject},
@@ -77,6 +79,20 @@ impl HeldProcess {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Waits for its end without keeping it held. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn ended(&self) -> io::Result<impl Future<Output = ()> + Send + use<>> {
+        let fd = self.fd.try_clone()?;
+        // SAFETY: the `OwnedFd` keeps its descriptor open, and the same, for as long as it lives.
+        let end = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
+        Ok(async move {
+            // An error is that the runtime ends, and then nobody waits.
+            let _ = end.readable().await;
+        })
     }
 
     /// The same, and in this cgroup when it was seen, where that is known.
