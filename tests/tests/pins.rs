@@ -135,6 +135,56 @@ fn what_happens_without_an_agent_is_told_by_the_next_one() {
     until("nothing left in the kernel", || (objects.left() == 0).then_some(()));
 }
 
+/// A rule for one process alone: nobody else on this machine is to be frozen.
+fn freezing(comm: &str, levels: &str) -> String {
+    let rule = &rule(levels)[12..];
+    format!(
+        "mode = \"enforce\"\n[[threads]]\ncomm = \"{}\"\n{rule}[threads.actions]\nnotice = [\"freeze\"]\n",
+        comm.trim()
+    )
+}
+
+#[test]
+fn nothing_is_done_about_an_alert_that_is_over() {
+    needs!(Root, Bpf);
+    let mut pool = Pool::raw_clone();
+    let pid = pool.pid();
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    let alone = Alone::new(&freezing(&comm, "[80]"));
+    alone.run().kill();
+    pool.threads(90);
+    pool.threads(1);
+    let next = alone.run();
+    next.wait_for_event("cleared", pid);
+    assert!(next.records().iter().all(|record| record["kind"] != "action"), "{:?}", next.records());
+    // Now it lasts.
+    pool.threads(90);
+    let act = next.wait_for_event("action", pid);
+    assert_eq!((text(&act["action"]), text(&act["occasion"])), ("freeze", "notice"), "{act}");
+    let ended = next.finish();
+    assert_eq!(told(&ended.records, pid)[..3], [("alert", 80), ("cleared", 80), ("alert", 80)]);
+    let acts = ended.records.iter().filter(|it| it["kind"] == "action" && it["undo"] == false);
+    assert_eq!(acts.count(), 1);
+}
+
+#[test]
+fn what_crossed_an_old_bound_climbs_no_ladder_of_a_new_one() {
+    needs!(Root, Bpf);
+    let mut pool = Pool::raw_clone();
+    let pid = pool.pid();
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    let alone = Alone::new(&freezing(&comm, "[60]"));
+    alone.run().kill();
+    pool.threads(70);
+    alone.change(&freezing(&comm, "[100]"));
+    let next = alone.run();
+    next.wait_for_event("alert", pid);
+    pool.threads(1);
+    let ended = next.finish();
+    assert_eq!(told(&ended.records, pid), [("alert", 60)]);
+    assert!(ended.records.iter().all(|record| record["kind"] != "action"), "{:?}", ended.records);
+}
+
 /// A storm of processes of 90 threads each, until it is told to end. Their process ids are returned.
 fn storm(goes_on: &AtomicBool) -> Vec<u32> {
     let mut pids = Vec::new();

@@ -275,10 +275,7 @@ impl Guard {
                 return self.look_for_losses().map(|()| true);
             };
             match taken.event {
-                Ok(event) if taken.is_old => {
-                    let event = self.of_old_rules(event);
-                    self.handle(event.into_iter().collect())?;
-                }
+                Ok(event) if taken.is_old => self.tell_old(event)?,
                 Ok(event) => self.handle(vec![event])?,
                 Err(error) => self.report.health(HealthTopic::Degraded, error.to_string())?,
             }
@@ -329,7 +326,7 @@ impl Guard {
     }
 
     /// Decides and acts. Acting may bring up further events, which are handled in their turn.
-    fn handle(&mut self, events: Vec<Event>) -> Result<(), AgentError> {
+    pub(super) fn handle(&mut self, events: Vec<Event>) -> Result<(), AgentError> {
         let mut waiting = std::collections::VecDeque::from(events);
         while let Some(event) = waiting.pop_front() {
             match &event.body {

@@ -5,7 +5,8 @@
 
 use super::{AgentError, guard::Guard};
 use crate::{
-    event::{Body, Event},
+    detect::Alert,
+    event::{Body, Event, Way},
     record::Mode,
 };
 
@@ -47,15 +48,22 @@ impl Guard {
         Ok(())
     }
 
-    /// A record that was written under other rules, as it is to be understood under those of now. The number of a rule in it
-    /// is that of another rule by now; a stray is found by the look around, if it still is one.
-    pub(super) fn of_old_rules(&mut self, mut event: Event) -> Option<Event> {
+    /// Deals with a record that was written under other rules. The number of a rule in it is that of another rule by now, and
+    /// its bound may be none: what it crossed is told, and climbs no ladder. Alerts that last under the rules of now climb
+    /// theirs in [`Self::go_on`], and a stray is found by the look around, if it still is one.
+    pub(super) fn tell_old(&mut self, mut event: Event) -> Result<(), AgentError> {
         let rule = self.kernel.threads().rule_of(event.subject.key()).unwrap_or(0);
         match &mut event.body {
-            Body::LevelCrossed(change) | Body::LevelCleared(change) => change.rule = rule,
-            Body::Stray(_) => return None,
+            Body::LevelCrossed(change) => {
+                change.rule = rule;
+                if !matches!(change.way, Way::Stop { .. }) {
+                    return self.report.alert(&Alert { event, at_start: false }, self.rules.book(), None);
+                }
+            }
+            Body::LevelCleared(change) => change.rule = rule,
+            Body::Stray(_) => return Ok(()),
             _ => {}
         }
-        Some(event)
+        self.handle(vec![event])
     }
 }

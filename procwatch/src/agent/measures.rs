@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use procwatch_common::growth::{BURST, LEAK};
 use tokio::time::sleep;
 
 use super::{
@@ -225,6 +226,11 @@ impl Measures {
                 None => Ok(()),
             };
         };
+        if !lasts(&due.alarm, kernel) {
+            // Its end is on its way. To look at a process that fell back is no harm, to do something to it is.
+            self.ladder.call_off(&due);
+            return Ok(());
+        }
         let ask = Ask { due, order, process, rule, mode: self.mode };
         let done = match due.action {
             Containment::Cap { threads } if kernel.can_cap() => {
@@ -281,6 +287,16 @@ impl Measures {
 
 fn tell(acts: impl IntoIterator<Item = Act>, report: &mut Reporter) -> Result<(), AgentError> {
     acts.into_iter().try_for_each(|act| report.now_record(RecordBody::Action(act)))
+}
+
+/// Whether the alert of a step is not over, as the kernel knows it: the record of its end may still be in the ring.
+fn lasts(alarm: &Alarm, kernel: &mut Kernel) -> bool {
+    let number = match alarm.way {
+        Way::Level(severity) => severity.level(),
+        Way::Burst => BURST,
+        Way::Leak => LEAK,
+    };
+    kernel.threads().lasting_alerts(alarm.key)[number as usize]
 }
 
 /// The ladder that a bound belongs to; a stop has none.

@@ -135,6 +135,17 @@ impl Ladder {
         }
     }
 
+    /// A step was not done, because its alert is over: the ladder is climbed no further, and the step was none.
+    pub fn call_off(&mut self, due: &Due) {
+        let Alarm { key, way, .. } = due.alarm;
+        self.drop_track(key, way);
+        let Some(climber) = self.processes.get_mut(&key) else { return };
+        climber.begun.retain(|begun| *begun != (due.action, way));
+        if climber.tracks.is_empty() && climber.begun.is_empty() {
+            self.processes.remove(&key);
+        }
+    }
+
     /// A process has ended.
     pub fn on_exit(&mut self, key: ProcessKey) {
         if let Some(climber) = self.processes.remove(&key) {

@@ -34,6 +34,11 @@ impl Severity {
         }
     }
 
+    /// The place of its level in the list.
+    pub const fn level(self) -> u32 {
+        self as u32
+    }
+
     /// Its name as shown.
     pub const fn name(self) -> &'static str {
         match self {

@@ -103,6 +103,18 @@ fn the_end_of_a_process_ends_all_its_ladders() {
 }
 
 #[test]
+fn a_step_that_is_called_off_was_none() {
+    let mut ladder = Ladder::new();
+    let steps = [step(Containment::Freeze, 0), step(Containment::Kill, 5)];
+    let due = ladder.on_alert(alarm(1, NOTICE, 0), &steps);
+    ladder.call_off(&due[0]);
+    assert_eq!((ladder.climbs(key(1), NOTICE), ladder.next_due()), (false, None));
+    // Another ladder does not take it for begun.
+    let due = ladder.on_alert(alarm(1, CRITICAL, 1), &[step(Containment::Freeze, 0)]);
+    assert_eq!(actions(&due), [Containment::Freeze]);
+}
+
+#[test]
 fn the_same_alert_again_begins_anew() {
     let mut ladder = Ladder::new();
     let steps = [step(Containment::Diagnose, 0), step(Containment::Kill, 5)];
