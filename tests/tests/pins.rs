@@ -438,6 +438,28 @@ fn what_is_not_ours_is_left_alone() {
 }
 
 #[test]
+fn nobody_stays_frozen_because_the_folder_cannot_be_removed() {
+    needs!(Root, Bpf);
+    let mut pool = Pool::raw_clone();
+    let pid = pool.pid();
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    let alone = Alone::new(&freezing(&comm, "[80]"));
+    let mut agent = alone.run();
+    pool.threads(90);
+    let act = agent.wait_for_event("action", pid);
+    assert_eq!(act["result"], "verified", "{act}");
+    let foreign = Path::new(FOLDER).join("foreign");
+    fs::create_dir(&foreign).unwrap();
+    agent.signal(Signal::SIGTERM);
+    let ended = agent.wait();
+    fs::remove_dir(&foreign).unwrap();
+    assert!(!ended.status.success() && ended.stderr.contains("foreign"), "{ended:?}");
+    let undone = ended.records.iter().find(|record| record["undo"] == true).unwrap();
+    assert_eq!((text(&undone["action"]), text(&undone["result"])), ("freeze", "verified"), "{undone}");
+    pool.threads(1);
+}
+
+#[test]
 fn other_rules_hold_from_the_next_agent_on() {
     needs!(Root, Bpf);
     let alone = Alone::levels("[60, 80]");

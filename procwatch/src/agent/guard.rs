@@ -294,12 +294,26 @@ impl Guard {
         Ok(())
     }
 
+    /// The end of an agent that cannot go on: what it did to processes is taken back. What is pinned waits for the next one.
+    pub async fn give_up(mut self) {
+        match self.measures.stop(&mut self.report).await {
+            Ok(done) if done.is_empty() => {}
+            Ok(done) => tracing::warn!("actions: {done}; what lasted of them was taken back"),
+            Err(error) => tracing::error!("{error}"),
+        }
+        if let Err(error) = self.report.finish().await {
+            tracing::error!("{error}");
+        }
+    }
+
     /// The last words: what the kernel side counted that nobody was told yet. Everything is detached then, but for what is
     /// to stay.
     ///
     /// # Errors
-    /// When the output fails.
+    /// When the kernel side or the output fails.
     pub async fn stop(mut self) -> Result<(), AgentError> {
+        // First of all: whatever fails after it, nobody stays frozen.
+        let done = self.measures.stop(&mut self.report).await?;
         let stats = self.kernel.stats()?;
         let Stats { urgent, user_reads_failed, kernel_reads_failed, state_full, .. } = stats;
         let message = format!(
@@ -313,8 +327,7 @@ impl Guard {
             Some(pinned) => format!("; what is pinned in {} goes on without an agent", pinned.folder),
             None => String::new(),
         };
-        self.kernel.release(self.keeps)?;
-        let done = self.measures.stop(&mut self.report).await?;
+        let released = self.kernel.release(self.keeps);
         if let Some(account) = self.placer.account(&stats) {
             self.report.now_record(RecordBody::Placement(account))?;
         }
@@ -322,7 +335,7 @@ impl Guard {
         self.report.health(HealthTopic::Stopped, message + &done + &stays)?;
         self.report.finish().await?;
         self.urgent.release();
-        Ok(())
+        Ok(released?)
     }
 
     /// Decides and acts. Acting may bring up further events, which are handled in their turn.

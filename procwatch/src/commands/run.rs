@@ -23,7 +23,7 @@ use crate::{
         shutdown::Shutdown,
         workers,
     },
-    cgroup::Mount,
+    cgroup::{FavorError, Mount},
     config::Pin,
     kernel::{Kernel, Setup},
     lock::{AGENT_LOCK, AgentLock},
@@ -122,13 +122,41 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
     let described = describe(&config);
     let feed = Feed::new(&mut kernel, audience, stream_bytes)?;
     let mut guard = Guard::arm(kernel, (orders, config), mount, placer, (report, feed))?;
+    let told = Start { begun, described, notes, unavailable, moves };
+    if let Err(error) = work(&mut guard, args.priority, told, &mut shutdown, &mut inbox).await {
+        notify::stopping();
+        guard.give_up().await;
+        return Err(error);
+    }
+    notify::stopping();
+    guard.stop().await
+}
+
+/// What is told of the start.
+struct Start {
+    begun: Instant,
+    described: String,
+    notes: Vec<String>,
+    unavailable: Vec<String>,
+    moves: Result<String, FavorError>,
+}
+
+/// Tells of the start, and works until the order to end.
+async fn work(
+    guard: &mut Guard,
+    priority: Priority,
+    start: Start,
+    shutdown: &mut Shutdown,
+    inbox: &mut Inbox,
+) -> Result<(), AgentError> {
+    let Start { begun, described, notes, unavailable, moves } = start;
     for note in notes {
         guard.report().health(HealthTopic::Degraded, note)?;
     }
     for what in unavailable {
         guard.report().health(HealthTopic::Unavailable, what)?;
     }
-    let priority = args.priority.apply();
+    let priority = priority.apply();
     workers::hire().await;
     guard.begin()?;
     if let Err(error) = &moves {
@@ -150,7 +178,5 @@ pub async fn run(args: &RunArgs) -> Result<(), AgentError> {
         memory::give_back_code();
     });
     let mut watchdog = Watchdog::from_env();
-    guard.run(&mut shutdown, &mut inbox, &mut watchdog).await?;
-    notify::stopping();
-    guard.stop().await
+    guard.run(shutdown, inbox, &mut watchdog).await
 }
