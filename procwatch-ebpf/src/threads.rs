@@ -99,7 +99,10 @@ pub(crate) fn rose(ctx: &BtfTracePointContext, control: &Control, task: Task, le
         && growth.told[STOP as usize] == 0
     {
         growth.told[STOP as usize] = 1;
-        stop(control, who, threads, Crossing::of(tid, rule, STOP, rule.cell.stop_at));
+        if !stop(control, who, threads, Crossing::of(tid, rule, STOP, rule.cell.stop_at)) {
+            // The next thread tries again.
+            growth.told[STOP as usize] = 0;
+        }
     }
     if control.stacks != 0 {
         creators::count(ctx, name, growth);
@@ -137,17 +140,19 @@ fn burst(who: Counted, threads: u32, rule: Rule, growth: &mut Growth, crossing: 
     }
 }
 
-/// Stops the process, at the very thread that crossed the bound.
+/// Stops the process, at the very thread that crossed the bound. False when nobody could be told, and it was not stopped:
+/// nobody would let it go on.
 #[inline(always)]
-fn stop(control: &Control, who: Counted, threads: u32, crossing: Crossing) {
-    if CROSSED.insert(CrossedKey::of(who.name, STOP, 0), 0, BPF_NOEXIST).is_err() {
-        return;
+fn stop(control: &Control, who: Counted, threads: u32, crossing: Crossing) -> bool {
+    let grown = Grown { from: u32::from(control.enforce != 0), since_ns: 0 };
+    let key = CrossedKey::of(who.name, STOP, 0);
+    if CROSSED.insert(key, 0, BPF_NOEXIST).is_err()
+        || report(Kind::LevelCrossed, who.leader, who.memory, threads, &Crossing { grown, ..crossing })
+    {
+        return true;
     }
-    // SAFETY: a helper that takes a number; the current process is the creator's, which is this one.
-    let stopped = control.enforce != 0 && unsafe { bpf_send_signal(SIGSTOP) } == 0;
-    let grown = Grown { from: u32::from(stopped), since_ns: 0 };
-    let crossing = Crossing { grown, ..crossing };
-    report(Kind::LevelCrossed, who.leader, who.memory, threads, &crossing);
+    let _ = CROSSED.remove(key);
+    false
 }
 
 /// Of all CPUs that see the crossing, the one whose insertion succeeds reports it.
@@ -247,13 +252,19 @@ fn clear(who: Counted, live: u32, crossing: Crossing, count: u32) {
     }
 }
 
-/// A function of its own: there are many ways here, and the verifier walks each copy. False when the ring is full.
+/// A function of its own: there are many ways here, and the verifier walks each copy. False when the ring is full. There is
+/// room before a process is stopped.
 #[inline(never)]
 fn report(kind: Kind, leader: Task, memory: Memory, threads: u32, crossing: &Crossing) -> bool {
     let Some(mut slot) = emit::urgent::<Level>() else {
         return false;
     };
     let record = slot.record();
+    let from = match crossing.way {
+        // SAFETY: a helper that takes a number; the current process is the creator's, which is this one.
+        STOP if crossing.grown.from != 0 => u32::from(unsafe { bpf_send_signal(SIGSTOP) } == 0),
+        _ => crossing.grown.from,
+    };
     // SAFETY: the record's own memory in the ring.
     unsafe {
         let subject = Subject { tid: crossing.tid, ..Subject::of(leader) };
@@ -262,7 +273,7 @@ fn report(kind: Kind, leader: Task, memory: Memory, threads: u32, crossing: &Cro
         (*record).level = crossing.bound;
         (*record).way = crossing.way;
         (*record).rule = crossing.rule;
-        (*record).from = crossing.grown.from;
+        (*record).from = from;
         (*record).creator_tid = bpf_get_current_pid_tgid() as u32;
         (*record).pad = 0;
     }

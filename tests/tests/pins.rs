@@ -289,6 +289,35 @@ fn a_full_ring_is_told_with_its_exact_loss() {
 }
 
 #[test]
+fn nobody_is_stopped_whom_nobody_could_be_told_of() {
+    needs!(Root, Bpf);
+    let mut pool = Pool::raw_clone();
+    let pid = pool.pid();
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    let rule = &rule("[33, 34, 35, 36]")[12..];
+    let alone = Alone::new(&format!(
+        "mode = \"enforce\"\n[[threads]]\ncomm = \"{}\"\n{rule}stop-at = 60\n",
+        comm.trim()
+    ));
+    alone.run().kill();
+    for _ in 0..450 {
+        pool.threads(40);
+        pool.threads(1);
+    }
+    // The ring is full: it goes on, and answers.
+    pool.threads(70);
+    let next = alone.run();
+    next.wait_for("the loss", |record| record["kind"] == "loss");
+    // Now somebody is told, and lets it go on in the end.
+    pool.order(71);
+    let act = next.wait_for_event("action", pid);
+    assert_eq!((text(&act["action"]), text(&act["result"])), ("stop", "verified"), "{act}");
+    let ended = next.finish();
+    assert!(ended.records.iter().any(|it| it["bound"] == "stop" && it["stopped"] == true));
+    assert_eq!(pool.answer(), 71);
+}
+
+#[test]
 fn stop_leaves_it_and_stop_with_detach_leaves_nothing() {
     needs!(Root, Bpf);
     let alone = Alone::levels("[80]");
