@@ -85,9 +85,19 @@ impl Container {
         }
     }
 
-    /// From now on this one knows who is never contained.
-    pub fn change(&mut self, warden: Warden) {
+    /// From now on this one knows who is never contained, and that mode holds. Returns the orders that waited and are not
+    /// carried out, because from now on nothing is.
+    pub fn change(&mut self, warden: Warden, mode: Mode) -> Vec<Act> {
         self.warden = warden;
+        let (dropped, kept) =
+            self.waiting.drain(..).partition(|job| mode == Mode::Observe && job.is_an_action());
+        self.waiting = kept;
+        let dropped: VecDeque<Job> = dropped;
+        let acts: Vec<Act> = dropped.into_iter().filter_map(|job| job.dropped(Done::would(), mode)).collect();
+        for act in &acts {
+            self.count(act);
+        }
+        acts
     }
 
     /// A process as it is now; `None` when it has ended.
@@ -197,7 +207,11 @@ impl Container {
     /// # Errors
     /// When the notes of what is contained cannot be read or written.
     pub async fn stop(mut self) -> Result<Undone, StateError> {
-        let mut acts: Vec<Act> = self.waiting.drain(..).filter_map(Job::give_up).collect();
+        let mut acts: Vec<Act> = self
+            .waiting
+            .drain(..)
+            .filter_map(|job| job.dropped(Done::refused(RefusedFor::AgentEnd, ""), Mode::Enforce))
+            .collect();
         let last = async {
             while let Some(done) = self.running.join_next().await {
                 acts.extend(done.unwrap_or_default());
@@ -283,11 +297,18 @@ impl Job {
         matches!(self, Self::Order { order: Order::Kill, .. })
     }
 
-    /// The record of an order that nobody carries out any more.
-    fn give_up(self) -> Option<Act> {
+    /// Whether it does something to a process that lives. To note what the kernel did, and to clean up, is none.
+    const fn is_an_action(&self) -> bool {
+        match self {
+            Self::Order { order, .. } => !matches!(order, Order::NoteStopped),
+            Self::Ended(_) => false,
+        }
+    }
+
+    /// The record of an order that nobody carries out any more, and of what came of it in place of that.
+    fn dropped(self, done: Done, mode: Mode) -> Option<Act> {
         let Self::Order { order, process, rule, occasion, .. } = self else { return None };
-        let refused = Done::refused(RefusedFor::AgentEnd, "");
-        Some(refused.act(order, *process, Some(rule), occasion, Mode::Enforce))
+        Some(done.act(order, *process, Some(rule), occasion, mode))
     }
 
     fn run(self, warden: &Warden) -> Vec<Act> {

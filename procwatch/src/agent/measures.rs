@@ -66,9 +66,17 @@ impl Measures {
     }
 
     /// Another configuration holds.
-    pub fn change(&mut self, config: &Config, warden: Warden) {
+    ///
+    /// # Errors
+    /// When a record cannot be encoded.
+    pub fn change(
+        &mut self,
+        config: &Config,
+        warden: Warden,
+        report: &mut Reporter,
+    ) -> Result<(), AgentError> {
         self.mode = config.mode;
-        self.container.change(warden);
+        tell(self.container.change(warden, config.mode), report)
     }
 
     /// An alert begins: what its rule wants done at once is done.

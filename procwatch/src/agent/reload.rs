@@ -75,11 +75,11 @@ impl Guard {
         self.drain()?;
         let enforce = config.mode == Mode::Enforce;
         let moves = hasten_moves(&config, &self.mount);
-        let Self { kernel, measures, placer, mount, .. } = self;
+        let Self { kernel, measures, placer, mount, report, .. } = self;
         // This may ask systemd and take its time. The rules about threads pause after it, and not for long.
         placer.change(places, kernel, mount)?;
         let told = if rules.are_in_force(kernel, enforce) { None } else { Some(rules.replace(kernel)?) };
-        measures.change(&config, rules.warden().clone());
+        measures.change(&config, rules.warden().clone(), report)?;
         let before = std::mem::replace(&mut self.rules, rules);
         if let Some(told) = told {
             self.measures.forget_steps();

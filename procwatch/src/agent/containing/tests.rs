@@ -146,6 +146,27 @@ fn what_is_ordered_for_one_process_is_done_in_that_order() {
 }
 
 #[test]
+fn what_waits_is_not_done_any_more_when_the_agent_is_to_observe() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut scene = Scene::new();
+    runtime.block_on(async {
+        let mut container = scene.container();
+        scene.order(&mut container, Order::Stop);
+        scene.order(&mut container, Order::Terminate);
+        scene.order(&mut container, Order::NoteStopped);
+        let warden = container.warden.clone();
+        assert!(container.change(warden.clone(), Mode::Enforce).is_empty());
+        let acts = container.change(warden, Mode::Observe);
+        let told: Vec<_> = acts.iter().map(|act| (act.action, act.result, act.mode)).collect();
+        assert_eq!(told, [(Deed::Terminate, ActResult::Would, Mode::Observe)]);
+        for _ in 0..2 {
+            assert_eq!(container.done().await[0].action, Deed::Stop);
+        }
+        assert!(scene.child.try_wait().unwrap().is_none(), "it was not terminated");
+    });
+}
+
+#[test]
 fn the_end_of_a_held_process_is_seen_though_nobody_tells_of_it() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut scene = Scene::new();
