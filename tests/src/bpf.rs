@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use aya::{
-    maps::loaded_maps,
+    maps::{HashMap, Map, MapData, MapInfo, loaded_maps},
     programs::{loaded_links, loaded_programs},
 };
 
@@ -48,6 +48,16 @@ impl KernelObjects {
             links: loaded_links().flatten().map(|it| it.id()).collect(),
             maps: loaded_maps().flatten().map(|it| it.id()).collect(),
         }
+    }
+
+    /// Fills one of these maps, whose keys are process ids, with processes that there cannot be. Returns how many fitted in.
+    pub fn fill(&self, name: &str) -> u32 {
+        let is_meant = |id: &u32| MapInfo::from_id(*id).is_ok_and(|map| map.name_as_str() == Some(name));
+        let id = self.maps.iter().copied().find(is_meant).expect("it has this map");
+        let map = Map::HashMap(MapData::from_id(id).unwrap());
+        let mut map: HashMap<_, u32, [u64; 2]> = HashMap::try_from(map).unwrap();
+        let fits = |pid: &u32| map.insert(pid, [1, 0], 0).is_ok();
+        (1 << 30..1 << 31).take_while(fits).count() as u32
     }
 
     /// How many of these the kernel still has.

@@ -6,7 +6,9 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use procwatch_tests::{Agent, Pool, Started, Talk, compiled, needs, number, status_of, text, until};
+use procwatch_tests::{
+    Agent, KernelObjects, Pool, Started, Talk, compiled, needs, number, status_of, text, until,
+};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
@@ -45,6 +47,26 @@ fn pool_named(name: &str, folder: &tempfile::TempDir) -> Started {
 fn have(pool: &mut Started, threads: u32) {
     pool.say(&format!("have {threads}"));
     assert_eq!(pool.hear(), threads.to_string());
+}
+
+#[test]
+fn a_full_map_costs_a_process_its_rule_and_nobody_the_agent() {
+    needs!(Root, Bpf);
+    let program = Pool::pthreads().exe;
+    let name = program.file_name().unwrap().to_str().unwrap();
+    let name = &name[..name.len().min(15)];
+    let rule = |levels: &str| format!("levels = {levels}\nburst = false\nleak = false\n");
+    let (agent, _file) =
+        run(&format!("[[threads]]\ncomm = \"{name}\"\n{}[[threads]]\n{}", rule("[60]"), rule("[70]")));
+    assert!(KernelObjects::of_process(agent.pid()).fill("THREAD_CELLS") > 30_000);
+    let mut pool = Pool::pthreads();
+    let told = agent.wait_for("what a full map costs", |record| record["topic"] == "degraded");
+    assert!(text(&told["message"]).starts_with("map THREAD_CELLS: "), "{told}");
+    // It has the rule for all others.
+    pool.threads(75);
+    assert_eq!(agent.wait_for_event("alert", pool.pid())["level"], 70);
+    let ended = agent.finish();
+    assert!(ended.status.success(), "{ended:?}");
 }
 
 #[test]

@@ -163,12 +163,12 @@ impl Feed {
         if !self.audience.wants_lineage() {
             self.audience.set_table(None);
         } else if !self.audience.has_table() {
-            self.audience.set_table(Some(table(kernel)?));
+            self.audience.set_table(Some(table(kernel, report)?));
         }
         if !self.audience.has_new() {
             return Ok(());
         }
-        let family = if self.audience.awaits_family() { Some(table(kernel)?) } else { None };
+        let family = if self.audience.awaits_family() { Some(table(kernel, report)?) } else { None };
         let message = "armed: what happens from now on is told".to_owned();
         let now = report.now();
         let armed = report.converter.at(now, Body::Health(Health { topic: HealthTopic::Armed, message }));
@@ -250,10 +250,17 @@ impl Feed {
     }
 }
 
-/// All processes that run.
-fn table(kernel: &mut Kernel) -> Result<ProcessTable, AgentError> {
-    let subjects: Vec<Subject> = kernel.picture()?.into_iter().map(|process| process.subject).collect();
+/// All processes that run. Where they cannot be listed it begins with none, and that is told: a client's wish ends nobody.
+fn table(kernel: &mut Kernel, report: &mut Reporter) -> Result<ProcessTable, AgentError> {
     let mut table = ProcessTable::new();
-    table.add_picture(&subjects);
+    match kernel.picture() {
+        Ok(picture) => {
+            let subjects: Vec<Subject> = picture.into_iter().map(|process| process.subject).collect();
+            table.add_picture(&subjects);
+        }
+        Err(error) => {
+            report.health(HealthTopic::Degraded, format!("{error}; clients do not see who bore whom"))?;
+        }
+    }
     Ok(table)
 }

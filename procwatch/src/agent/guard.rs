@@ -207,7 +207,10 @@ impl Guard {
         match note {
             Note::Complaint(what) => self.report.health(HealthTopic::Degraded, what),
             Note::Reload => self.reload(),
-            Note::Ask(ask) => self.answer(ask),
+            Note::Ask(ask) => {
+                self.answer(ask);
+                Ok(())
+            }
         }
     }
 

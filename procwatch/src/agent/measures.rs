@@ -261,13 +261,20 @@ impl Measures {
             Err(act) => return Ok(*act),
         };
         let cap = threads.unwrap_or_else(|| target.threads()).max(1);
-        kernel.threads().set_process(target.key(), ask.due.alarm.rule as u32, cap)?;
+        let (result, detail) =
+            match kernel.threads().set_process(target.key(), ask.due.alarm.rule as u32, cap) {
+                Ok(()) => {
+                    (ActResult::Verified, format!("the kernel refuses thread {}", cap.saturating_add(1)))
+                }
+                Err(error) if error.is_full() => (ActResult::Failed, format!("{error}: it is full")),
+                Err(error) => return Err(error.into()),
+            };
         let done = Done {
             limit: Some(cap),
-            detail: format!("the kernel refuses thread {}", cap.saturating_add(1)),
+            detail,
             threads_before: Some(target.threads()),
             threads_after: Some(target.threads()),
-            result: ActResult::Verified,
+            result,
             ..Done::would()
         };
         let occasion = ask.due.alarm.way.into();

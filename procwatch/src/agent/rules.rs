@@ -11,9 +11,10 @@ use crate::{
     execute::contain::{Warden, target::Target},
     inspect,
     kernel::{
-        Kernel,
+        Kernel, KernelError,
         carry::{Over, Told},
     },
+    record::HealthTopic,
     rulebook::RuleBook,
     text::Text,
 };
@@ -135,7 +136,7 @@ impl RuleChooser {
     ) -> Result<Option<CapByCgroup>, AgentError> {
         let argv = exec.argv.as_ref().map(|argv| argv.args.clone());
         let program = self.program(&event.subject, argv, report);
-        self.tell(&event.subject, &program, kernel)
+        self.tell(&event.subject, &program, kernel, report)
     }
 
     /// The rules of all that run already. Those whose cgroups have to do what the kernel cannot.
@@ -151,7 +152,7 @@ impl RuleChooser {
         let mut by_cgroup = Vec::new();
         for subject in subjects.iter().filter(|_| self.book.has_others()) {
             let program = self.program(subject, None, report);
-            by_cgroup.extend(self.tell(subject, &program, kernel)?);
+            by_cgroup.extend(self.tell(subject, &program, kernel, report)?);
         }
         Ok(by_cgroup)
     }
@@ -178,6 +179,7 @@ impl RuleChooser {
         subject: &Subject,
         program: &Program,
         kernel: &mut Kernel,
+        report: &mut Reporter,
     ) -> Result<Option<CapByCgroup>, AgentError> {
         let key = subject.key();
         let number = self.book.choose(program);
@@ -188,7 +190,11 @@ impl RuleChooser {
         let rule = self.book.rule(number);
         let contains = rule.cap.is_some() || rule.stop_at.is_some();
         let protected = contains && self.is_protected(key);
-        kernel.threads().choose_rule(key, number, protected)?;
+        if let Err(error) = kernel.threads().choose_rule(key, number, protected) {
+            // It has the rule for all others, as long as there is no room.
+            bear(error, kernel, report)?;
+            return Ok(None);
+        }
         // The programs take the cell of a process away at its end. It may have ended before there was one.
         if !inspect::is_alive(key) {
             kernel.threads().forget_process(key.pid)?;
@@ -229,7 +235,7 @@ impl RuleChooser {
         &self,
         subject: &Subject,
         kernel: &mut Kernel,
-        report: &Reporter,
+        report: &mut Reporter,
     ) -> Result<Option<Alert>, AgentError> {
         let key = subject.key();
         let rule = kernel.threads().rule_of(key).unwrap_or(0);
@@ -237,8 +243,10 @@ impl RuleChooser {
             return Ok(None);
         };
         let levels = self.levels_below(rule, subject);
-        if !kernel.threads().claim_levels(key, levels)? {
-            return Ok(None);
+        match kernel.threads().claim_levels(key, levels) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) => return bear(error, kernel, report).map(|()| None),
         }
         // One that ended before the claim was made has nobody who takes it back.
         if !inspect::is_alive(key) && kernel.threads().disclaim_levels(key, levels) {
@@ -258,4 +266,22 @@ impl RuleChooser {
     fn levels_below(&self, rule: u32, subject: &Subject) -> u32 {
         self.book.rule(rule).levels.iter().filter(|level| subject.threads >= **level).count() as u32
     }
+}
+
+/// A map that is full costs a process its rule or its alert: whoever fills it must not end the agent by that. It is counted,
+/// and told less and less often.
+///
+/// # Errors
+/// Any other error, or when a record cannot be encoded.
+pub fn bear(error: KernelError, kernel: &mut Kernel, report: &mut Reporter) -> Result<(), AgentError> {
+    if !error.is_full() {
+        return Err(error.into());
+    }
+    let count = kernel.count_full();
+    if count.is_power_of_two() {
+        let message =
+            format!("{error}: it is full, and some processes have no rule or alert of their own ({count})");
+        report.health(HealthTopic::Degraded, message)?;
+    }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use procwatch_common::{
     stats::Stats,
 };
 
-use super::{AgentError, ask::Ask, guard::Guard, placing::wants_hold};
+use super::{ask::Ask, guard::Guard, placing::wants_hold};
 use crate::{
     config::Config,
     event::BootTime,
@@ -50,24 +50,24 @@ impl Guard {
         (self.standing.since, self.standing.armed_ms) = (Timestamp::now(), took.as_millis() as u64);
     }
 
-    /// Answers a client.
-    ///
-    /// # Errors
-    /// When the processes cannot be listed.
-    pub(super) fn answer(&mut self, ask: Ask) -> Result<(), AgentError> {
+    /// Answers a client, with what can be said.
+    pub(super) fn answer(&mut self, ask: Ask) {
         // One who has left meanwhile needs no answer.
         match ask {
-            Ask::Status(who) => drop(who.send(Box::new(self.status()?))),
-            Ask::Processes(who) => drop(who.send(self.processes()?)),
+            Ask::Status(who) => drop(who.send(Box::new(self.status()))),
+            Ask::Processes(who) => match self.processes() {
+                Ok(processes) => drop(who.send(processes)),
+                // Who asked is let go of without an answer: none is better than that nobody lives.
+                Err(error) => tracing::warn!("{error}; a question who lives was not answered"),
+            },
         }
-        Ok(())
     }
 
     /// The whole agent, now.
-    fn status(&mut self) -> Result<Status, AgentError> {
-        let picture = people(&mut self.kernel)?;
-        let (stats, mut errors) = (self.kernel.stats(), Vec::new());
-        let stats = known(stats, &mut errors);
+    fn status(&mut self) -> Status {
+        let mut errors = Vec::new();
+        let picture = known(people(&mut self.kernel), &mut errors);
+        let stats = known(self.kernel.stats(), &mut errors);
         let rings = known(self.kernel.rings_status(&stats), &mut errors);
         // Their pins may have been taken away by hand, and they run on.
         let programs = self.kernel.programs_status().unwrap_or_default();
@@ -78,7 +78,7 @@ impl Guard {
             .report
             .outputs()
             .map_or_else(Default::default, |outputs| (outputs.tally().told(), outputs.tally().recent()));
-        Ok(Status {
+        Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: process::id(),
             time: Timestamp::now(),
@@ -104,7 +104,7 @@ impl Guard {
             outputs,
             clients: self.feed.audience().count() as u32,
             recent,
-        })
+        }
     }
 
     fn findings(
@@ -136,7 +136,7 @@ impl Guard {
     }
 
     /// All live processes, now.
-    fn processes(&mut self) -> Result<Vec<ProcessRow>, AgentError> {
+    fn processes(&mut self) -> Result<Vec<ProcessRow>, KernelError> {
         let picture = people(&mut self.kernel)?;
         Ok(picture.iter().map(|process| self.row(process)).collect())
     }
@@ -189,7 +189,7 @@ fn gravest(lasting: [bool; WAYS]) -> Option<Severity> {
     severities.max()
 }
 
-fn people(kernel: &mut Kernel) -> Result<Vec<Pictured>, AgentError> {
+fn people(kernel: &mut Kernel) -> Result<Vec<Pictured>, KernelError> {
     let mut picture = kernel.picture()?;
     picture.retain(|process| !process.is_kernel_thread);
     Ok(picture)

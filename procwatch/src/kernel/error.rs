@@ -2,7 +2,7 @@
 
 use std::io;
 
-use aya::programs::ProgramError;
+use aya::{maps::MapError, programs::ProgramError};
 use thiserror::Error;
 
 use super::btf::BtfError;
@@ -42,7 +42,7 @@ pub enum KernelError {
         /// Its name.
         name: &'static str,
         /// What is wrong.
-        source: aya::maps::MapError,
+        source: MapError,
     },
     /// The object does not hold what it should.
     #[error("the built-in object has no {0}")]
@@ -55,6 +55,14 @@ pub enum KernelError {
         /// What the kernel said.
         source: io::Error,
     },
+}
+
+impl KernelError {
+    /// Whether a map has no room for one more: that costs one process something, and not everybody the agent.
+    pub fn is_full(&self) -> bool {
+        let Self::Map { source: MapError::SyscallError(error), .. } = self else { return false };
+        matches!(error.io_error.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC | libc::ENOMEM))
+    }
 }
 
 /// The error with the end of the verifier's log: what comes before is the whole program.
@@ -75,5 +83,25 @@ pub(super) fn short(error: &ProgramError) -> String {
         ProgramError::LoadError { io_error, .. } => io_error.to_string(),
         ProgramError::SyscallError(error) => format!("{}: {}", error.call, error.io_error),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aya::sys::SyscallError;
+
+    use super::*;
+
+    #[test]
+    fn a_full_map_is_told_from_other_errors() {
+        let error = |number| KernelError::Map {
+            name: "THREAD_CELLS",
+            source: MapError::SyscallError(SyscallError {
+                call: "bpf_map_update_elem",
+                io_error: io::Error::from_raw_os_error(number),
+            }),
+        };
+        assert!(error(libc::E2BIG).is_full() && error(libc::ENOMEM).is_full());
+        assert!(!error(libc::EPERM).is_full() && !KernelError::NoObject.is_full());
     }
 }

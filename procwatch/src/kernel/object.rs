@@ -51,6 +51,8 @@ pub struct Kernel {
     pub(super) stats: PerCpuArray<MapData, Stats>,
     pub(super) placement: PlacementMaps,
     pub(super) threads: ThreadMaps,
+    /// How often the agent found a state map full.
+    pub(super) found_full: u64,
     /// What was asked for, whether it could be had or not.
     pub(super) setup: Setup,
     pub(super) filter_uids: HashMap<MapData, u32, u8>,
@@ -237,13 +239,19 @@ impl Kernel {
         Ok(done)
     }
 
+    /// The agent found a state map full. Returns how often it did.
+    pub const fn count_full(&mut self) -> u64 {
+        self.found_full += 1;
+        self.found_full
+    }
+
     /// The counters, summed over all CPUs.
     ///
     /// # Errors
     /// When the kernel refuses the read.
     pub fn stats(&self) -> Result<Stats, KernelError> {
         let per_cpu = self.stats.get(&0, 0).map_err(|source| KernelError::Map { name: "STATS", source })?;
-        let mut sum = Stats::default();
+        let mut sum = Stats { state_full: self.found_full, ..Stats::default() };
         for cpu in per_cpu.iter() {
             sum.stream.sent += cpu.stream.sent;
             sum.stream.lost += cpu.stream.lost;

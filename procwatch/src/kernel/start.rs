@@ -144,6 +144,7 @@ impl Kernel {
             stats: maps.take("STATS")?,
             placement: PlacementMaps::take(&mut maps)?,
             threads: ThreadMaps::take(&mut maps)?,
+            found_full: 0,
             setup,
             filter_uids: maps.take("FILTER_UIDS")?,
             filter_comms: maps.take("FILTER_COMMS")?,

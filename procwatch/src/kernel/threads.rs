@@ -87,7 +87,8 @@ impl ThreadMaps {
                 }));
             }
             for way in change.remember {
-                self.crossed.insert(named_way(process, way), 0, 0).map_err(named("CROSSED"))?;
+                // Where there is no room it is told once more, when there is some.
+                let _ = self.crossed.insert(named_way(process, way), 0, 0);
             }
             // One that has ended stays away.
             let _ = self.growth.insert(process, change.growth, BPF_EXIST);
