@@ -51,6 +51,12 @@ pub(crate) fn inherit(control: &Control, creator_tgid: u32, child: Task) {
     let Some(parent) = (unsafe { THREAD_CELLS.get(creator_tgid) }).copied() else {
         return;
     };
+    let creator = child.parent();
+    // The cell of one who bore its pid before is nobody's any more. With CLONE_PARENT the parent is not the creator, which
+    // cannot be seen from here on every kernel.
+    if creator.tgid() == creator_tgid && parent.start_ns != creator.process().leader().start_ns() {
+        return;
+    }
     // A cap of the parent's own was for the parent; protection is for what both run.
     let cap = if parent.cap == PROTECTED { PROTECTED } else { 0 };
     let cell = ProcessCell { start_ns: child.start_ns(), rule: parent.rule, cap };

@@ -60,9 +60,11 @@ pub fn threads(key: ProcessKey) -> Option<u32> {
     u32::try_from(threads).ok()
 }
 
-/// Whether the process lives.
+/// Whether the process lives. One that waits for its parent to take note is dead; one whose first thread has ended looks
+/// like that, but has others.
 pub fn is_alive(key: ProcessKey) -> bool {
-    open(key).is_some()
+    let stat = open(key).and_then(|process| process.stat().ok());
+    stat.is_some_and(|stat| !matches!(stat.state, 'Z' | 'X') || stat.num_threads > 1)
 }
 
 /// A process as rules on threads look at it; `None` when it is gone.
@@ -158,6 +160,22 @@ mod tests {
         let mine = std::fs::read_to_string("/proc/self/cgroup").unwrap();
         let mine = mine.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
         assert_eq!(cgroup(me.key()), CgroupPath::parse(mine).ok());
+    }
+
+    #[test]
+    fn a_zombie_is_dead() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let ticks = Process::new(pid).unwrap().stat().unwrap().starttime;
+        let ns = (u128::from(ticks) * 1_000_000_000).div_ceil(u128::from(procfs::ticks_per_second()));
+        let key = ProcessKey { pid: child.id(), start: BootTime(u64::try_from(ns).unwrap()) };
+        assert!(is_alive(key));
+        child.kill().unwrap();
+        // It is waited for without being taken away.
+        let ended = nix::sys::wait::WaitPidFlag::WEXITED | nix::sys::wait::WaitPidFlag::WNOWAIT;
+        nix::sys::wait::waitid(nix::sys::wait::Id::Pid(nix::unistd::Pid::from_raw(pid)), ended).unwrap();
+        assert!(open(key).is_some() && !is_alive(key));
+        child.wait().unwrap();
     }
 
     #[test]

@@ -8,6 +8,8 @@ use procwatch_common::policy::{PROTECTED, ProcessCell};
 use super::{KernelError, pins::PinFolder};
 use crate::event::{BootTime, ProcessKey};
 
+const BPF_EXIST: u64 = 2;
+
 /// All maps that the agent with process id `agent` has open, by their names.
 ///
 /// # Errors
@@ -66,7 +68,11 @@ pub fn lift_caps(agent: Option<u32>, pid: Option<u32>) -> Result<Vec<(ProcessKey
     let found: Vec<_> = cells.iter().map_while(Result::ok).filter(meant).filter(capped).collect();
     let mut lifted = Vec::new();
     for (tgid, cell) in found {
-        cells.insert(tgid, ProcessCell { cap: 0, ..cell }, 0).map_err(named)?;
+        match cells.insert(tgid, ProcessCell { cap: 0, ..cell }, BPF_EXIST) {
+            // It has ended meanwhile, and its cap with it.
+            Err(_) if cells.get(&tgid, 0).is_err() => continue,
+            done => done.map_err(named)?,
+        }
         lifted.push((ProcessKey { pid: tgid, start: BootTime(cell.start_ns) }, cell.cap));
     }
     Ok(lifted)
