@@ -77,6 +77,24 @@ fn steps_follow_each_other_while_the_alert_holds() {
 }
 
 #[test]
+fn what_a_person_froze_stays_the_persons() {
+    needs!(Root, Bpf);
+    let scene = Scene::new(FREEZES);
+    let mut pool = scene.pool(90);
+    assert_eq!(pool.hear(), "90");
+    let pid = pool.pid();
+    contained::done(pid, &["freeze"]);
+    let agent = scene.run();
+    let frozen = agent.wait_for("the freeze", |record| is_action(record, pid, "freeze"));
+    assert_eq!(text(&frozen["result"]), "verified", "{frozen}");
+    let records = agent.finish().records;
+    assert!(records.iter().all(|record| record["undo"] != true), "{records:?}");
+    assert!(is_frozen(pid));
+    assert_eq!(contained::undo(pid).1, [contained::verified("freeze")]);
+    contained::assert_nothing_is_left();
+}
+
+#[test]
 fn a_rule_may_end_the_processes_that_it_names() {
     needs!(Root, Bpf);
     for (action, by) in [("terminate", Signal::SIGTERM), ("kill", Signal::SIGKILL)] {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use procwatch_tests::{
-    Started,
+    Agent, Started,
     contained::{
         STATE, as_of_an_agent, assert_nothing_is_left, cgroup_of, contain, done, folder, is_frozen, recover,
         state, undo, verified,
@@ -82,12 +82,35 @@ fn drop_ins(unit: &str) -> Vec<String> {
     entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
 }
 
-/// A service with a file, as an administrator has them, that never rests.
+/// Has ninety threads until it is told to join them.
+const POOL: &str = "/usr/bin/python3 -c '\
+import signal, threading\\n\
+never = threading.Event()\\n\
+signal.signal(signal.SIGUSR1, lambda *_: never.set())\\n\
+[threading.Thread(target=never.wait, daemon=True).start() for _ in range(89)]\\n\
+while True: signal.pause()'";
+
+/// An agent that throttles a pool of Python to half a CPU.
+fn throttling() -> (Agent, tempfile::NamedTempFile) {
+    let config = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    let rule = "mode = \"enforce\"\n[[threads]]\nargv = \"*threading.Event*\"\nlevels = [60]\nburst = false\nleak = false\n\
+                [threads.actions]\nnotice = [{ do = \"throttle\", cpu = \"50%\" }]\n";
+    fs::write(config.path(), rule).unwrap();
+    let agent = Agent::run(&["--config".as_ref(), config.path().as_os_str()]);
+    (agent, config)
+}
+
+/// A service with a file, as an administrator has them.
 struct Service(&'static str);
 
 impl Service {
+    /// One that never rests.
     fn start(name: &'static str, lines: &str) -> Self {
-        let text = format!("[Service]\n{lines}\nExecStart=/bin/sh -c 'while :; do :; done'\n");
+        Self::start_with(name, &format!("/bin/sh -c 'while :; do :; done'\n{lines}"))
+    }
+
+    fn start_with(name: &'static str, program: &str) -> Self {
+        let text = format!("[Service]\nExecStart={program}\n");
         fs::write(format!("/run/systemd/system/{name}"), text).unwrap();
         guest::done("systemctl", &["daemon-reload"]);
         guest::done("systemctl", &["start", name]);
@@ -295,6 +318,44 @@ if os.fork() == 0: time.sleep(1000)
         until("its next process", || Some(unit.pid()).filter(|new| *new != pid));
         assert!(undo(pid).1.is_empty());
         assert_eq!(show(name_of(&home), "CPUQuotaPerSecUSec"), "infinity");
+        assert_nothing_is_left();
+    }
+
+    #[test]
+    fn a_service_whose_alert_ended_first_is_not_throttled_for_ever() {
+        needs!(Vm);
+        let (agent, _config) = throttling();
+        let unit = Service::start_with("test-pool.service", POOL);
+        let pid = unit.pid();
+        let act = agent.wait_for("the throttle", |it| it["kind"] == "action" && it["pid"] == pid);
+        assert_eq!((text(&act["result"]), number(&act["limit"])), ("verified", 50), "{act}");
+        assert_eq!(show(unit.0, "CPUQuotaPerSecUSec"), "500ms");
+        guest::done("kill", &["-USR1", &pid.to_string()]);
+        agent.wait_for_event("cleared", pid);
+        assert_eq!(show(unit.0, "CPUQuotaPerSecUSec"), "500ms", "it holds until the process ends");
+        guest::done("kill", &["-KILL", &pid.to_string()]);
+        let undone = agent.wait_for("the way back", |it| it["undo"] == true && it["pid"] == pid);
+        assert_eq!((text(&undone["occasion"]), text(&undone["result"])), ("process-end", "verified"));
+        assert_eq!(show(unit.0, "CPUQuotaPerSecUSec"), "infinity");
+        assert_nothing_is_left();
+        agent.finish();
+    }
+
+    #[test]
+    fn a_rule_never_loosens_what_a_person_has_limited() {
+        needs!(Vm);
+        let unit = Service::start_with("test-pool.service", POOL);
+        let (pid, home) = (unit.pid(), cgroup_of(unit.pid()));
+        done(pid, &["throttle", "10"]);
+        until("its threads", || {
+            read(&home, "pids.current").parse().ok().filter(|threads: &u32| *threads > 80)
+        });
+        let (agent, _config) = throttling();
+        let act = agent.wait_for("the throttle", |it| it["kind"] == "action" && it["pid"] == pid);
+        assert_eq!(text(&act["detail"]), "cpu.max 10000 100000 was there already", "{act}");
+        agent.finish();
+        assert_eq!(read(&home, "cpu.max"), "10000 100000");
+        assert_eq!(undo(pid).1, [verified("throttle")]);
         assert_nothing_is_left();
     }
 

@@ -21,25 +21,26 @@ const EVENTS: &str = "cgroup.events";
 pub(super) fn freeze(work: &mut Work<'_>) -> Result<Measured, Measured> {
     let mut entry = work.entry();
     let cell = work.inhabit(&mut entry, None)?;
-    let before = match &entry.frozen {
+    let known = entry.frozen.clone();
+    let before = match &known {
         Some(effect) => effect.before.clone(),
         None => match work.hands.read(&cell.cgroup, FREEZE) {
             Ok(before) => before,
             Err(why) => return Err(work.give_up(entry, why)),
         },
     };
-    entry.frozen = Some(work.effect(before.clone(), false));
+    entry.frozen = Some(work.effect(known.as_ref(), before.clone(), false));
     work.keep(&entry)?;
     let folder = work.hands.mount.point.join(cell.cgroup.relative());
     let (result, detail) = match set_frozen(&folder, true, FROZEN_WITHIN) {
         Ok(Some(took)) => (ActResult::Verified, format!("frozen after {}", shown(took))),
         Ok(None) => (ActResult::Unverified, format!("not frozen after {}", shown(FROZEN_WITHIN))),
         Err(error) => {
-            entry.frozen = None;
+            entry.frozen = known;
             return Err(work.give_up(entry, format!("{}: {error}", cell.cgroup)));
         }
     };
-    entry.frozen = Some(work.effect(before, true));
+    entry.frozen = Some(work.effect(known.as_ref(), before, true));
     work.keep(&entry)?;
     Ok(Measured { cell: Some(cell.cgroup), ..Measured::new(result, detail) })
 }

@@ -20,7 +20,8 @@ pub(super) fn impose(
 ) -> Result<Measured, Measured> {
     let mut entry = work.entry();
     let mut cell = work.inhabit(&mut entry, Some(limit))?;
-    let before = match effect(&mut entry, limit) {
+    let known = effect(&mut entry, limit).clone();
+    let before = match &known {
         Some(known) => Ok((known.before.clone(), known.leaves_file)),
         None => prepare(work, &mut entry, &mut cell, limit),
     };
@@ -29,14 +30,24 @@ pub(super) fn impose(
         Err(why) => return Err(work.give_up(entry, why)),
     };
     let amount = amount(work.hands, &cell);
-    let tighter = limit.amount(&before).filter(|before| *before <= amount);
-    if let (Some(before), None) = (tighter, effect(&mut entry, limit)) {
-        let detail = format!("{} {} was there already", limit.file(), limit.text(before));
+    let there = match &known {
+        None => limit.amount(&before),
+        // What a person has limited by hand is loosened by a person.
+        Some(known) if known.by_hand && !work.by_hand => match work.hands.limit_of(&cell, limit) {
+            Ok(there) => limit.amount(&there),
+            Err(why) => return Err(work.give_up(entry, why)),
+        },
+        // What we set ourselves does not count.
+        Some(_) => None,
+    };
+    if let Some(there) = there.filter(|there| *there <= amount) {
+        let detail = format!("{} {} was there already", limit.file(), limit.text(there));
         let cgroup = cell.cgroup;
         work.settle(entry)?;
         return Ok(Measured { cell: Some(cgroup), ..Measured::new(ActResult::Verified, detail) });
     }
-    *effect(&mut entry, limit) = Some(Effect { leaves_file, ..work.effect(before.clone(), false) });
+    *effect(&mut entry, limit) =
+        Some(Effect { leaves_file, ..work.effect(known.as_ref(), before.clone(), false) });
     work.keep(&entry)?;
     let measured = work
         .hands
@@ -46,11 +57,11 @@ pub(super) fn impose(
         Ok(Ok(seen)) => (ActResult::Verified, seen),
         Ok(Err(seen)) => (ActResult::Unverified, format!("{seen}, not {}", limit.text(amount))),
         Err(why) => {
-            *effect(&mut entry, limit) = None;
+            *effect(&mut entry, limit) = known;
             return Err(work.give_up(entry, why));
         }
     };
-    *effect(&mut entry, limit) = Some(Effect { leaves_file, ..work.effect(before, true) });
+    *effect(&mut entry, limit) = Some(Effect { leaves_file, ..work.effect(known.as_ref(), before, true) });
     work.keep(&entry)?;
     Ok(Measured { cell: Some(cell.cgroup), ..Measured::new(result, detail) })
 }

@@ -23,15 +23,16 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 pub(super) fn stop(work: &mut Work<'_>) -> Result<Measured, Measured> {
     let mut entry = work.entry();
     let before = if work.target.is_stopped() { "stopped" } else { "running" };
-    let before = entry.stopped.take().map_or_else(|| before.to_owned(), |known| known.before);
-    entry.stopped = Some(work.effect(before.clone(), false));
+    let known = entry.stopped.take();
+    let before = known.as_ref().map_or_else(|| before.to_owned(), |known| known.before.clone());
+    entry.stopped = Some(work.effect(known.as_ref(), before.clone(), false));
     work.keep(&entry)?;
     if let Err(measured) = send(work.target, Signal::STOP) {
-        entry.stopped = None;
+        entry.stopped = known;
         work.settle(entry)?;
         return Err(measured);
     }
-    entry.stopped = Some(work.effect(before, true));
+    entry.stopped = Some(work.effect(known.as_ref(), before, true));
     work.keep(&entry)?;
     Ok(match await_state(work.target, true) {
         Some(took) => Measured::new(ActResult::Verified, format!("stopped after {}", shown(took))),
@@ -42,8 +43,9 @@ pub(super) fn stop(work: &mut Work<'_>) -> Result<Measured, Measured> {
 /// Notes that the process was stopped by the kernel program, and waits until that shows.
 pub(super) fn note(work: &mut Work<'_>) -> Result<Measured, Measured> {
     let mut entry = work.entry();
-    let before = entry.stopped.take().map_or_else(|| "running".to_owned(), |known| known.before);
-    entry.stopped = Some(work.effect(before, true));
+    let known = entry.stopped.take();
+    let before = known.as_ref().map_or_else(|| "running".to_owned(), |known| known.before.clone());
+    entry.stopped = Some(work.effect(known.as_ref(), before, true));
     work.keep(&entry)?;
     Ok(match await_state(work.target, true) {
         Some(_) => Measured::new(ActResult::Verified, "stopped by the kernel program"),

@@ -82,9 +82,11 @@ impl Work<'_> {
         Ok(plan.cell)
     }
 
-    /// An effect that this action has, or is about to have.
-    pub(super) const fn effect(&self, before: String, done: bool) -> Effect {
-        Effect { before, done, by_hand: self.by_hand, leaves_file: false }
+    /// An effect that this action has, or is about to have. What a person has done by hand stays the person's, also when the
+    /// agent does the same.
+    pub(super) fn effect(&self, known: Option<&Effect>, before: String, done: bool) -> Effect {
+        let by_hand = self.by_hand || known.is_some_and(|known| known.by_hand);
+        Effect { before, done, by_hand, leaves_file: false }
     }
 
     /// Writes an entry down.
