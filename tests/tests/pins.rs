@@ -135,6 +135,12 @@ fn what_happens_without_an_agent_is_told_by_the_next_one() {
     until("nothing left in the kernel", || (objects.left() == 0).then_some(()));
 }
 
+/// What a pool is called. It has run its program when it answers, and not before.
+fn comm_of(pool: &mut Pool) -> String {
+    pool.threads(1);
+    fs::read_to_string(format!("/proc/{}/comm", pool.pid())).unwrap()
+}
+
 /// A rule for one process alone: nobody else on this machine is to be frozen.
 fn freezing(comm: &str, levels: &str) -> String {
     let rule = &rule(levels)[12..];
@@ -149,7 +155,7 @@ fn nothing_is_done_about_an_alert_that_is_over() {
     needs!(Root, Bpf);
     let mut pool = Pool::raw_clone();
     let pid = pool.pid();
-    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    let comm = comm_of(&mut pool);
     let alone = Alone::new(&freezing(&comm, "[80]"));
     alone.run().kill();
     pool.threads(90);
@@ -172,7 +178,7 @@ fn what_crossed_an_old_bound_climbs_no_ladder_of_a_new_one() {
     needs!(Root, Bpf);
     let mut pool = Pool::raw_clone();
     let pid = pool.pid();
-    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    let comm = comm_of(&mut pool);
     let alone = Alone::new(&freezing(&comm, "[60]"));
     alone.run().kill();
     pool.threads(70);
@@ -293,7 +299,7 @@ fn nobody_is_stopped_whom_nobody_could_be_told_of() {
     needs!(Root, Bpf);
     let mut pool = Pool::raw_clone();
     let pid = pool.pid();
-    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    let comm = comm_of(&mut pool);
     let rule = &rule("[33, 34, 35, 36]")[12..];
     let alone = Alone::new(&format!(
         "mode = \"enforce\"\n[[threads]]\ncomm = \"{}\"\n{rule}stop-at = 60\n",
@@ -471,7 +477,7 @@ fn nobody_stays_frozen_because_the_folder_cannot_be_removed() {
     needs!(Root, Bpf);
     let mut pool = Pool::raw_clone();
     let pid = pool.pid();
-    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    let comm = comm_of(&mut pool);
     let alone = Alone::new(&freezing(&comm, "[80]"));
     let mut agent = alone.run();
     pool.threads(90);
