@@ -123,8 +123,9 @@ impl Guard {
     /// When the kernel side or the output fails.
     pub fn begin(&mut self) -> Result<(), AgentError> {
         self.recover()?;
+        let rested = self.told.is_some();
         self.take_over_rules()?;
-        self.look_around()?;
+        self.look_around(rested)?;
         if self.kernel.is_adopted() {
             self.go_on()?;
         }
@@ -220,12 +221,13 @@ impl Guard {
         measures.on_wake(wake, |number| rules.book().rule(number), kernel, report)
     }
 
-    /// The picture of what runs: alerts for those above a level already, placement of those outside.
-    pub(super) fn look_around(&mut self) -> Result<(), AgentError> {
+    /// The picture of what runs: alerts for those above a level already, placement of those outside. Where the rules about
+    /// threads have `rested`, also the end of alerts.
+    pub(super) fn look_around(&mut self, rested: bool) -> Result<(), AgentError> {
         let subjects = self.choose_rules()?;
         self.table = ProcessTable::new();
         self.table.add_picture(&subjects);
-        self.settle(subjects)?;
+        self.settle(subjects, rested)?;
         self.look_for_strays()
     }
 
@@ -292,7 +294,7 @@ impl Guard {
             && let Some((lost, total)) = self.kernel.untold_losses()?
         {
             self.report.loss(Ring::Urgent, None, lost, total)?;
-            self.look_around()?;
+            self.look_around(false)?;
         }
         Ok(())
     }

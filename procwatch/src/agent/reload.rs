@@ -81,13 +81,14 @@ impl Guard {
         let told = if rules.are_in_force(kernel, enforce) { None } else { Some(rules.replace(kernel)?) };
         measures.change(&config, rules.warden().clone(), report)?;
         let before = std::mem::replace(&mut self.rules, rules);
+        let rested = told.is_some();
         if let Some(told) = told {
             self.measures.forget_steps();
             let subjects = self.choose_rules()?;
             let over = self.rules.resume(&mut self.kernel, told, enforce)?;
             self.tell_over(&over, &subjects, &before)?;
         }
-        self.look_around()?;
+        self.look_around(rested)?;
         self.placer.begin_to_hold(&mut self.kernel)?;
         for what in unavailable {
             self.report.health(HealthTopic::Unavailable, what)?;

@@ -219,11 +219,13 @@ impl RuleChooser {
         level.into_iter().chain(grown).collect()
     }
 
-    /// Whether the kernel side knows all that a picture shows of a process: there is nothing to tell then.
-    pub fn is_settled(&self, subject: &Subject, kernel: &mut Kernel) -> bool {
+    /// Whether the kernel side knows what a picture shows of a process, if the counting has `rested` also of its fall: there
+    /// is nothing to tell then.
+    pub fn is_settled(&self, subject: &Subject, rested: bool, kernel: &mut Kernel) -> bool {
         let (key, threads) = (subject.key(), kernel.threads());
         let rule = threads.rule_of(key).unwrap_or(0);
-        threads.is_settled(key, self.levels_below(rule, subject), subject.threads)
+        threads.knows_levels(key, self.levels_below(rule, subject))
+            && !(rested && threads.has_fallen(key, subject.threads))
     }
 
     /// The alert for a process that was above a level before the agent looked, unless the kernel side has told of it. To be

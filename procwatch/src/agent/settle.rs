@@ -1,9 +1,13 @@
 //! What the kernel side does not know of the processes that a picture shows is told to it, and to the world: that some are
 //! above a level, and that others have fallen while nobody counted.
 
+use std::collections::HashSet;
+
 use super::{AgentError, guard::Guard};
-use crate::detect::Alert;
-use crate::event::{Event, Subject};
+use crate::{
+    detect::Alert,
+    event::{Event, ProcessKey, Subject},
+};
 
 /// How often what happened during a look is looked for.
 const ROUNDS: usize = 4;
@@ -16,22 +20,37 @@ struct Found {
 }
 
 impl Guard {
-    /// Alerts for those above a level already, and the end of those that are over.
+    /// Alerts for those above a level already, and, if the counting has `rested`, the end of those that are over.
     ///
     /// # Errors
     /// When the kernel side or the output fails.
-    pub(super) fn settle(&mut self, mut subjects: Vec<Subject>) -> Result<(), AgentError> {
+    pub(super) fn settle(&mut self, mut subjects: Vec<Subject>, mut rested: bool) -> Result<(), AgentError> {
         for _ in 0..ROUNDS {
-            let Self { kernel, rules, .. } = self;
-            subjects.retain(|subject| !rules.is_settled(subject, kernel));
+            subjects = self.unsettled(&subjects, rested)?;
             if subjects.is_empty() {
                 break;
             }
             self.settle_these(&subjects)?;
             // Nobody saw who fell while the counting rested.
+            rested = true;
             subjects = self.picture()?;
         }
         Ok(())
+    }
+
+    /// Those of which the kernel side does not know all, now and a moment later: what ends, or is being told of just now, is
+    /// none of them. To count rests for no less.
+    fn unsettled(&mut self, subjects: &[Subject], rested: bool) -> Result<Vec<Subject>, AgentError> {
+        let Self { kernel, rules, .. } = self;
+        let mut is_open = |subject: &Subject| !rules.is_settled(subject, rested, kernel);
+        let open: HashSet<ProcessKey> = subjects.iter().filter(|it| is_open(it)).map(Subject::key).collect();
+        if open.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut again = self.picture()?;
+        let Self { kernel, rules, .. } = self;
+        again.retain(|it| open.contains(&it.key()) && !rules.is_settled(it, rested, kernel));
+        Ok(again)
     }
 
     fn settle_these(&mut self, subjects: &[Subject]) -> Result<(), AgentError> {

@@ -173,13 +173,18 @@ impl ThreadMaps {
         growth.map_or([false; WAYS], |growth| std::array::from_fn(|way| growth.told[way] != 0))
     }
 
-    /// Whether the programs know what there is to know of a process of `live` threads: that it is above its `levels` lowest
-    /// levels, and has fallen below none of its bounds.
-    pub fn is_settled(&self, process: ProcessKey, levels: u32, live: u32) -> bool {
-        let growth = self.growth.get(&key(process, 0), 0).ok();
-        let is_told = |level: u32| growth.is_some_and(|growth| growth.told[level as usize] != 0);
-        (0..levels).all(|level| is_told(level) && self.is_crossed(process, level))
-            && growth.is_none_or(|growth| self.fallen(process, &growth, live).is_none())
+    /// Whether the programs know that a process is above its `levels` lowest levels.
+    pub fn knows_levels(&self, process: ProcessKey, levels: u32) -> bool {
+        levels == 0 || {
+            let told = self.lasting_alerts(process);
+            (0..levels).all(|level| told[level as usize] && self.is_crossed(process, level))
+        }
+    }
+
+    /// Whether a process of `live` threads is below a bound of which the programs believe that it is above it.
+    pub fn has_fallen(&self, process: ProcessKey, live: u32) -> bool {
+        let growth = self.growth.get(&key(process, 0), 0);
+        growth.is_ok_and(|growth| self.fallen(process, &growth, live).is_some())
     }
 
     /// Claims the alerts for the `levels` lowest levels, which a process is above already. False when the kernel side
