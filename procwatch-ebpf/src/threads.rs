@@ -227,8 +227,9 @@ pub(crate) fn ended(control: &Control, leader: Task) {
         if let Some(rule) = rules::of(control, leader) {
             all_end(Counted { name, leader, memory: Memory::NONE }, rule, bursts);
         }
-        refuse::ended(control, name, leader);
     }
+    // One below the floor may have a cap, too, and one that grew while counting rested.
+    refuse::ended(control, name, leader);
     rules::forget(control, leader);
 }
 
