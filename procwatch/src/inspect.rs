@@ -42,6 +42,12 @@ pub fn uid(key: ProcessKey) -> Option<u32> {
     Some(open(key)?.status().ok()?.ruid)
 }
 
+/// The real and effective gid of a process; `None` when it is gone.
+pub fn gids(key: ProcessKey) -> Option<[u32; 2]> {
+    let status = open(key)?.status().ok()?;
+    Some([status.rgid, status.egid])
+}
+
 /// When a process started, in the clock ticks of /proc, which rounds down.
 pub fn start_ticks(start: BootTime) -> u64 {
     let ticks = u128::from(start.0) * u128::from(procfs::ticks_per_second()) / 1_000_000_000;
@@ -157,6 +163,8 @@ mod tests {
         assert_eq!(identity(&Subject { start: later, ..me.clone() }), Identity::Gone);
         assert_eq!(identity(&Subject { euid: 12345, ..me.clone() }), Identity::OtherUids);
         assert!(exe(me.key()).is_some());
+        let own = [nix::unistd::getgid(), nix::unistd::getegid()].map(nix::unistd::Gid::as_raw);
+        assert_eq!(gids(me.key()), Some(own));
         let mine = std::fs::read_to_string("/proc/self/cgroup").unwrap();
         let mine = mine.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
         assert_eq!(cgroup(me.key()), CgroupPath::parse(mine).ok());

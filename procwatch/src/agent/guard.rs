@@ -10,7 +10,7 @@ use super::{
     measures::{Measures, Wake},
     orders::Orders,
     output::Reader,
-    placing::{Hands, Placer},
+    placing::{Hands, Heard, Placer},
     report::Reporter,
     rules::RuleChooser,
     shutdown::Shutdown,
@@ -74,7 +74,7 @@ impl Guard {
         let heritage = kernel.is_adopted().then(|| {
             format!("; took over what another agent has left, {} urgent records waited", urgent.count())
         });
-        placer.arm(&mut kernel, &mount)?;
+        placer.arm(&mut kernel, &mount, &report.converter.clock)?;
         let warden = Warden::new(&mount, config.protect.clone());
         let rules = RuleChooser::new(&config, warden.clone());
         let enforce = config.mode == Mode::Enforce;
@@ -280,8 +280,7 @@ impl Guard {
                 return self.look_for_losses().map(|()| true);
             };
             match taken.event {
-                Ok(event) if taken.is_old => self.tell_old(event)?,
-                Ok(event) => self.handle(vec![event])?,
+                Ok(event) => self.handle(vec![Heard { event, is_old: taken.is_old }])?,
                 Err(error) => self.report.health(HealthTopic::Degraded, error.to_string())?,
             }
         }
@@ -344,9 +343,12 @@ impl Guard {
     }
 
     /// Decides and acts. Acting may bring up further events, which are handled in their turn.
-    pub(super) fn handle(&mut self, events: Vec<Event>) -> Result<(), AgentError> {
-        let mut waiting = std::collections::VecDeque::from(events);
-        while let Some(event) = waiting.pop_front() {
+    pub(super) fn handle(&mut self, heard: Vec<Heard>) -> Result<(), AgentError> {
+        let mut waiting = std::collections::VecDeque::from(heard);
+        while let Some(Heard { event, is_old }) = waiting.pop_front() {
+            let Some(event) = (if is_old { self.of_old_rules(event)? } else { Some(event) }) else {
+                continue;
+            };
             match &event.body {
                 Body::Held(held) => {
                     self.placer.held(held);

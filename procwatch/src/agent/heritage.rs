@@ -48,22 +48,19 @@ impl Guard {
         Ok(())
     }
 
-    /// Deals with a record that was written under other rules. The number of a rule in it is that of another rule by now, and
-    /// its bound may be none: what it crossed is told, and climbs no ladder. Alerts that last under the rules of now climb
-    /// theirs in [`Self::go_on`], and a stray is found by the look around, if it still is one.
-    pub(super) fn tell_old(&mut self, mut event: Event) -> Result<(), AgentError> {
-        let rule = self.kernel.threads().rule_of(event.subject.key()).unwrap_or(0);
-        match &mut event.body {
-            Body::LevelCrossed(change) => {
-                change.rule = rule;
-                if !matches!(change.way, Way::Stop { .. }) {
-                    return self.report.alert(&Alert { event, at_start: false }, self.rules.book(), None);
-                }
-            }
-            Body::LevelCleared(change) => change.rule = rule,
-            Body::Stray(_) => return Ok(()),
-            _ => {}
+    /// A record that was written under other rules about threads, as it is to be understood under those of now: the number of
+    /// a rule in it is that of another rule by now, and its bound may be none. What it crossed is told here, and climbs no
+    /// ladder: alerts that last under the rules of now climb theirs in [`Self::go_on`].
+    pub(super) fn of_old_rules(&mut self, mut event: Event) -> Result<Option<Event>, AgentError> {
+        if let Body::LevelCrossed(change) | Body::LevelCleared(change) = &mut event.body {
+            change.rule = self.kernel.threads().rule_of(event.subject.key()).unwrap_or(0);
         }
-        self.handle(vec![event])
+        match &event.body {
+            Body::LevelCrossed(change) if !matches!(change.way, Way::Stop { .. }) => {
+                self.report.alert(&Alert { event, at_start: false }, self.rules.book(), None)?;
+                Ok(None)
+            }
+            _ => Ok(Some(event)),
+        }
     }
 }

@@ -77,7 +77,7 @@ impl Guard {
         let moves = hasten_moves(&config, &self.mount);
         let Self { kernel, measures, placer, mount, report, .. } = self;
         // This may ask systemd and take its time. The rules about threads pause after it, and not for long.
-        placer.change(places, kernel, mount)?;
+        placer.change(places, kernel, mount, &report.converter.clock)?;
         let told = if rules.are_in_force(kernel, enforce) { None } else { Some(rules.replace(kernel)?) };
         measures.change(&config, rules.warden().clone(), report)?;
         let before = std::mem::replace(&mut self.rules, rules);

@@ -8,9 +8,10 @@ use crate::{
     table::ProcessTable,
 };
 
-/// Passes over strays that were dealt with since they were seen.
+/// Passes over strays that were dealt with since they were seen, and those that were seen under other rules.
 #[derive(Debug, Default)]
 pub struct Placement {
+    since: BootTime,
     settled: HashMap<ProcessKey, BootTime>,
 }
 
@@ -21,6 +22,12 @@ impl Placement {
     /// One that remembers nobody.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, under rules that hold since then. A stray names its rule by a number, which in a record from before is
+    /// that of another rule.
+    pub fn since(since: BootTime) -> Self {
+        Self { since, ..Self::default() }
     }
 
     /// Whether this process was dealt with before.
@@ -42,7 +49,8 @@ impl Detector for Placement {
         let Body::Stray(stray) = &event.body else {
             return Vec::new();
         };
-        if self.settled.get(&event.subject.key()).is_some_and(|settled| *settled >= event.time) {
+        let is_settled = self.settled.get(&event.subject.key()).is_some_and(|settled| *settled >= event.time);
+        if is_settled || event.time < self.since {
             return Vec::new();
         }
         vec![Decision::Place(Place::of_stray(event, stray))]
@@ -73,5 +81,12 @@ mod tests {
         assert_eq!(placement.on(&stray(9), &table), []);
         let found = placement.on(&stray(11), &table);
         assert!(matches!(&found[..], [Decision::Place(Place { rule: 1, .. })]));
+    }
+
+    #[test]
+    fn a_stray_of_other_rules_is_passed_over() {
+        let (mut placement, table) = (Placement::since(BootTime(10)), ProcessTable::new());
+        assert_eq!(placement.on(&stray(9), &table), []);
+        assert_eq!(placement.on(&stray(10), &table).len(), 1);
     }
 }

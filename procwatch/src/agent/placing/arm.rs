@@ -14,6 +14,7 @@ use crate::{
         Mount, ResolveError, ResolvedCgroup, SliceRef,
         resolve::{resolve, systemd_runs},
     },
+    clock::Clock,
     config::{BackendChoice, Config, Owner, PlaceRule},
     detect::place::Placement,
     execute::{Backend, Home, PrepareError, backend_for, cgroupfs::CgroupFs},
@@ -80,7 +81,7 @@ impl Placer {
     ///
     /// # Errors
     /// When there are more rules than the kernel side has room for.
-    pub fn arm(&mut self, kernel: &mut Kernel, mount: &Mount) -> Result<(), AgentError> {
+    pub fn arm(&mut self, kernel: &mut Kernel, mount: &Mount, clock: &Clock) -> Result<(), AgentError> {
         let cells: Vec<_> = self
             .rules
             .iter()
@@ -94,10 +95,10 @@ impl Placer {
         });
         let written: Vec<_> = written.collect();
         let mark = mark(&(written, self.settings));
-        if kernel.control().place_policy != mark {
+        let are_others = kernel.control().place_policy != mark;
+        if are_others {
             // Who was left alone under other rules is judged anew.
             kernel.placement().forget_settled()?;
-            self.placement = Placement::new();
         }
         kernel.placement().replace_rules(&cells)?;
         let elsewhere = ELSEWHERE.map(|(path, _)| {
@@ -106,12 +107,17 @@ impl Placer {
         });
         let is_group = |rule: &&Rule| matches!(rule.written.owner, Owner::Gid(_));
         let groups = self.rules.iter().filter(is_group).count() as u32;
-        Ok(kernel.steer(|control| {
+        kernel.steer(|control| {
             control.place_rules = self.rules.len() as u32;
             control.place_groups = groups;
             control.elsewhere = elsewhere;
             control.place_policy = mark;
-        })?)
+        })?;
+        if are_others {
+            // The programs know no other numbers any more. Who was outside before is found by the look around that follows.
+            self.placement = Placement::since(clock.now());
+        }
+        Ok(())
     }
 
     /// From here on execs are held: those who are left alone are known by now.

@@ -4,6 +4,7 @@ use super::{Placer, Rule, arm, watch::Watch};
 use crate::{
     agent::AgentError,
     cgroup::Mount,
+    clock::Clock,
     config::{Config, PlaceRule},
     execute::{Backend, PrepareError},
     kernel::Kernel,
@@ -64,7 +65,13 @@ impl Placer {
     ///
     /// # Errors
     /// When the kernel side refuses.
-    pub fn change(&mut self, new: NewRules, kernel: &mut Kernel, mount: &Mount) -> Result<(), AgentError> {
+    pub fn change(
+        &mut self,
+        new: NewRules,
+        kernel: &mut Kernel,
+        mount: &Mount,
+        clock: &Clock,
+    ) -> Result<(), AgentError> {
         let mut before: Vec<Option<Rule>> = std::mem::take(&mut self.rules).into_iter().map(Some).collect();
         for rule in new.rules {
             match rule {
@@ -75,11 +82,13 @@ impl Placer {
                 }
             }
         }
+        (self.watch, self.settings) = (new.watch, new.settings);
+        self.facts.forget();
+        // First of all: until then the programs name rules by numbers that are those of others by now.
+        self.arm(kernel, mount, clock)?;
         for mut rule in before.into_iter().flatten() {
             rule.backend.tidy();
         }
-        (self.watch, self.settings) = (new.watch, new.settings);
-        self.facts.forget();
-        self.arm(kernel, mount)
+        Ok(())
     }
 }

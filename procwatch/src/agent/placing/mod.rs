@@ -5,6 +5,7 @@ mod account;
 mod arm;
 mod change;
 mod facts;
+mod owner;
 mod rows;
 mod sessions;
 mod sweep;
@@ -61,6 +62,14 @@ pub struct Placer {
     watch: Option<Watch>,
 }
 
+/// What the urgent ring gave.
+pub struct Heard {
+    /// What happened.
+    pub event: Event,
+    /// It was written under other rules about threads.
+    pub is_old: bool,
+}
+
 /// What a placement is carried out with.
 pub struct Hands<'a> {
     /// The kernel side.
@@ -70,7 +79,7 @@ pub struct Hands<'a> {
     /// Where all is told.
     pub report: &'a mut Reporter,
     /// Events that the urgent ring gave meanwhile and that do not belong here.
-    pub later: &'a mut Vec<Event>,
+    pub later: &'a mut Vec<Heard>,
 }
 
 /// The proof of a move.
@@ -90,6 +99,10 @@ impl Placer {
             let what = format!("a stray of rule {}, which there is not", place.rule);
             return hands.report.health(HealthTopic::Degraded, what);
         };
+        if !self.speaks_of(place) {
+            // Seen at the very moment of a change of rules: the look around that follows it finds it.
+            return Ok(());
+        }
         self.facts.forget();
         let facts = self.facts.of(place, &rule.written, &mut hands.report.converter.cgroups);
         let judgement = judge(&rule.written, &facts.candidate(place));
@@ -314,7 +327,7 @@ impl Placer {
                 }
             };
             let Some(proof) = proof(&event) else {
-                hands.later.push(event);
+                hands.later.push(Heard { event, is_old: taken.is_old });
                 continue;
             };
             self.placement.settle(proof.process, proof.time);

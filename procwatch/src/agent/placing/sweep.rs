@@ -5,11 +5,10 @@ use std::collections::HashMap;
 
 use procwatch_common::place::MAX_ANCESTORS;
 
-use super::{Hands, Placer, facts};
+use super::{Hands, Placer, facts, owner};
 use crate::{
     agent::{AgentError, report::Reporter},
     cgroup::CgroupPath,
-    config::Owner,
     detect::{
         Place,
         judge::{Candidate, Judgement, judge},
@@ -139,14 +138,8 @@ impl Placer {
 
     /// Whether this rule, and no other, speaks of a process.
     fn is_owned(&self, rule: usize, process: &Pictured) -> bool {
-        let Subject { uid, euid, .. } = process.subject;
-        match self.rules[rule].written.owner {
-            Owner::Uid(owner) => (uid, euid) == (owner, owner),
-            Owner::Gid(owner) => {
-                let has_own_rule = || self.rules.iter().any(|rule| rule.written.owner == Owner::Uid(uid));
-                (process.gid, process.egid) == (owner, owner) && uid == euid && uid != 0 && !has_own_rule()
-            }
-        }
+        let Pictured { subject, gid, egid, .. } = process;
+        owner::speaks_of(self.rules[rule].written.owner, self.owners(), subject, || Some([*gid, *egid]))
     }
 }
 

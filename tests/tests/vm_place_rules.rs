@@ -1,0 +1,39 @@
+//! Rules of placement on a stock machine: none of them is mistaken for another, and what is not theirs is left alone.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use procwatch_tests::{
+    guest::{SHELL, cgroup_of, enforcing, is_inside, pid_of, session},
+    needs, text, until,
+};
+
+/// The rule that is shipped.
+const AIMGRS: &str = "[[place]]\nuser = \"aimgr\"\nslice = \"user-1003.slice\"\n";
+
+/// A rule for a user who is not there.
+const OTHERS: &str = "[[place]]\nuid = 1004\nslice = \"ai.slice\"\n";
+
+#[test]
+fn a_stray_that_waits_is_not_taken_for_one_of_another_rule() {
+    needs!(Vm);
+    let (_surroundings, mut agent) = enforcing(AIMGRS);
+    agent.signal(Signal::SIGSTOP);
+    let mut shell = session("desk", &["su", "aimgr", "-c", SHELL]);
+    let pid = pid_of(&mut shell);
+    assert!(!is_inside(&cgroup_of(pid).unwrap()), "nobody is there to move it");
+    agent.signal(Signal::SIGKILL);
+    agent.wait();
+    // The number that its record bears is that of another rule by now.
+    let (_surroundings, next) = enforcing(&format!("{OTHERS}{AIMGRS}"));
+    until("it is inside", || is_inside(&cgroup_of(pid).expect("it lives")).then_some(()));
+    shell.say("end");
+    assert!(shell.end().success());
+    let records = next.finish().records;
+    let armed = records.iter().find(|record| record["topic"] == "armed").unwrap();
+    let waited = text(&armed["message"]);
+    assert!(waited.contains("took over") && !waited.contains(" 0 urgent records"), "{waited}");
+    let outcomes: Vec<_> =
+        records.iter().filter(|it| it["kind"] == "outcome" && it["pid"] == pid).collect();
+    assert!(!outcomes.is_empty() && outcomes.iter().all(|it| is_inside(text(&it["to"]))), "{outcomes:?}");
+}
