@@ -4,8 +4,8 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 use procwatch_tests::{
-    guest::{SHELL, cgroup_of, enforcing, is_inside, pid_of, session},
-    needs, text, until,
+    guest::{SHELL, cgroup_of, done, enforcing, is_inside, pid_of, session},
+    needs, refusal, text, until,
 };
 
 /// The rule that is shipped.
@@ -36,4 +36,24 @@ fn a_stray_that_waits_is_not_taken_for_one_of_another_rule() {
     let outcomes: Vec<_> =
         records.iter().filter(|it| it["kind"] == "outcome" && it["pid"] == pid).collect();
     assert!(!outcomes.is_empty() && outcomes.iter().all(|it| is_inside(text(&it["to"]))), "{outcomes:?}");
+}
+
+#[test]
+fn a_unit_of_somebodys_that_bears_our_name_is_not_touched() {
+    needs!(Vm);
+    let unit = "procwatch-ai.service";
+    fs::write(format!("/run/systemd/system/{unit}"), "[Service]\nSlice=ai.slice\nExecStart=sleep 600\n").unwrap();
+    done("systemctl", &["daemon-reload"]);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("procwatch.toml");
+    let config = config.to_str().unwrap();
+    fs::write(config, format!("mode = \"enforce\"\n{OTHERS}")).unwrap();
+    let show = |property: &str| done("systemctl", &["show", "--value", "--property", property, unit]);
+    for (order, state) in [("start", "active"), ("stop", "inactive")] {
+        done("systemctl", &[order, unit]);
+        let main = show("MainPID");
+        let refused = refusal(&["run", "--config", config]);
+        assert!(refused.code != Some(0) && refused.stderr.contains("that procwatch has not made"), "{refused:?}");
+        assert_eq!((show("ActiveState").trim(), show("MainPID")), (state, main), "it is as it was");
+    }
 }

@@ -75,7 +75,7 @@ impl Keepers {
         let cgroup = slice.path().child(&unit);
         let main = match self.run(&unit, slice, &cgroup) {
             // The bus may have been started anew since it was asked last.
-            Err(error) if self.forget_broken(&error) => self.run(&unit, slice, &cgroup)?,
+            Err(PrepareError::Bus(error)) if self.forget_broken(&error) => self.run(&unit, slice, &cgroup)?,
             run => run?,
         };
         let is_there = self.mount.point.join(cgroup.relative()).is_dir();
@@ -103,7 +103,11 @@ impl Keepers {
             if leaves.remove_empty_below(&keeper.cgroup) + leaves.inhabited_scopes(&slice) > 0 {
                 continue;
             }
-            if let Err(error) = self.manager().and_then(|manager| manager.stop(&keeper.unit)) {
+            let stopped = self.manager().and_then(|manager| {
+                let is_ours = is_ours(manager, &keeper.unit, &keeper.slice)?;
+                if is_ours { manager.stop(&keeper.unit) } else { Ok(()) }
+            });
+            if let Err(error) = stopped {
                 tracing::warn!("{error}; the unit goes on");
             }
         }
@@ -119,26 +123,28 @@ impl Keepers {
     }
 
     /// Starts the unit unless it runs, and returns its main process.
-    fn run(&mut self, unit: &str, slice: &SliceRef, cgroup: &CgroupPath) -> Result<OwnedFd, BusError> {
+    fn run(&mut self, unit: &str, slice: &SliceRef, cgroup: &CgroupPath) -> Result<OwnedFd, PrepareError> {
         let folder = self.mount.point.join(cgroup.relative());
         let manager = self.manager()?;
         let begun = Instant::now();
         loop {
             let state: String = manager.unit_property(unit, "ActiveState")?;
+            let is_there = manager.unit_property::<String>(unit, "LoadState")? != "not-found";
+            // One that runs may have lost its file.
+            if (is_there || state == "active") && !is_ours(manager, unit, slice.unit().unwrap_or_default())? {
+                return Err(PrepareError::Manager { unit: unit.to_owned(), what: foreign(slice) });
+            }
             if state == "active" {
                 if let Some(main) = hold(manager.type_property(unit, "MainPID")?) {
                     return Ok(main);
                 }
             } else {
                 make_enterable(&folder);
-                start(manager, unit, slice, &state)?;
+                start(manager, unit, slice, is_there, &state)?;
             }
             if begun.elapsed() > PATIENCE {
-                return Err(BusError::Job {
-                    unit: unit.to_owned(),
-                    order: "start it",
-                    result: escape(state.as_bytes()).into_owned(),
-                });
+                let result = escape(state.as_bytes()).into_owned();
+                return Err(BusError::Job { unit: unit.to_owned(), order: "start it", result }.into());
             }
             thread::sleep(LOOK_AGAIN);
         }
@@ -153,10 +159,28 @@ impl Drop for Keepers {
     }
 }
 
+/// Whether a unit that is there is one that we made: somebody's own may bear the same name, and is his.
+fn is_ours(manager: &Manager, unit: &str, slice: &str) -> Result<bool, BusError> {
+    Ok(manager.unit_property(unit, "Transient")? && manager.type_property::<String>(unit, "Slice")? == slice)
+}
+
+/// What is said of a unit that is not ours.
+fn foreign(slice: &SliceRef) -> String {
+    format!(
+        "there is a unit of that name that procwatch has not made, and it is not touched; procwatch needs the name to keep \
+         {slice}: give yours another one, or set backend = \"cgroupfs\""
+    )
+}
+
 /// Starts the unit once. A start that came between is as good.
-fn start(manager: &Manager, unit: &str, slice: &SliceRef, state: &str) -> Result<(), BusError> {
-    let loaded: String = manager.unit_property(unit, "LoadState")?;
-    if loaded == "not-found" {
+fn start(
+    manager: &Manager,
+    unit: &str,
+    slice: &SliceRef,
+    is_there: bool,
+    state: &str,
+) -> Result<(), BusError> {
+    if !is_there {
         return match manager.start_transient(unit, &properties(slice, &program()?)) {
             Err(error) if error.is("UnitExists") => Ok(()),
             other => other,
