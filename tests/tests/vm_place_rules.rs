@@ -4,9 +4,11 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 use procwatch_tests::{
+    Agent,
     guest::{SHELL, cgroup_of, done, enforcing, is_inside, pid_of, session},
     needs, refusal, text, until,
 };
+use serde_json::Value;
 
 /// The rule that is shipped.
 const AIMGRS: &str = "[[place]]\nuser = \"aimgr\"\nslice = \"user-1003.slice\"\n";
@@ -56,4 +58,32 @@ fn a_unit_of_somebodys_that_bears_our_name_is_not_touched() {
         assert!(refused.code != Some(0) && refused.stderr.contains("that procwatch has not made"), "{refused:?}");
         assert_eq!((show("ActiveState").trim(), show("MainPID")), (state, main), "it is as it was");
     }
+}
+
+#[test]
+fn what_a_new_rule_needs_outlives_the_rule_before() {
+    needs!(Vm);
+    let unit = "procwatch-ai.service";
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("procwatch.toml");
+    let write = |text: &str| fs::write(&config, format!("mode = \"enforce\"\n{text}")).unwrap();
+    let main = || done("systemctl", &["show", "--value", "--property=MainPID", unit]);
+    let shared = format!("{OTHERS}[[place]]\nuid = 1005\nslice = \"ai.slice\"\n");
+    let scopes = format!("backend = \"scope\"\n{OTHERS}");
+    write(&shared);
+    let agent = Agent::run(&["--config".as_ref(), config.as_os_str()]);
+    let before = main();
+    assert_ne!(before.trim(), "0");
+    let bad = format!("{scopes}[[place]]\nuid = 1006\nslice = \"/no/such\"\n");
+    let steps = [(OTHERS, "reloaded"), (&*bad, "refused"), (&*scopes, "reloaded")];
+    for (number, (text_of_config, topic)) in steps.into_iter().enumerate() {
+        write(text_of_config);
+        agent.signal(Signal::SIGHUP);
+        let answer = |it: &Value| ["reloaded", "refused"].contains(&it["topic"].as_str().unwrap_or_default());
+        let answer = agent.wait_for_many(number + 1, "an answer to SIGHUP", answer)[number].clone();
+        assert_eq!(text(&answer["topic"]), topic, "{answer}");
+        assert_eq!(main(), before, "the unit runs on: {answer}");
+    }
+    agent.finish();
+    assert_eq!(main().trim(), "0", "nobody needs it any more");
 }

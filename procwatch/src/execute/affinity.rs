@@ -135,6 +135,10 @@ impl Backend for FreeOfAffinity {
     fn tidy(&mut self) {
         self.inner.tidy();
     }
+
+    fn hand_over(&mut self) {
+        self.inner.hand_over();
+    }
 }
 
 #[cfg(test)]

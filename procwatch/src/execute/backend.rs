@@ -47,6 +47,11 @@ pub trait Backend {
 
     /// Removes what it made for `slice`s and nobody lives in any more. What is inhabited stays as it is.
     fn tidy(&mut self);
+
+    /// Another one serves the same slices from now on: what they need is left to it.
+    fn hand_over(&mut self) {
+        self.tidy();
+    }
 }
 
 /// A slice that is ready.

@@ -52,6 +52,8 @@ struct Keeper {
     cgroup: CgroupPath,
     /// Its main process: when that ends the unit has ended, or is about to be started anew.
     main: OwnedFd,
+    /// It did not run before.
+    is_new: bool,
 }
 
 impl Keepers {
@@ -71,9 +73,9 @@ impl Keepers {
     /// Sees to it that the unit of `slice` runs, whoever started it. The leaves are those below its cgroup.
     pub(super) fn keep(&mut self, slice: &SliceRef) -> Result<Home, PrepareError> {
         let unit = unit_of(slice)?;
-        self.kept.remove(slice.path());
+        let was_new = self.kept.remove(slice.path()).is_some_and(|keeper| keeper.is_new);
         let cgroup = slice.path().child(&unit);
-        let main = match self.run(&unit, slice, &cgroup) {
+        let (main, is_new) = match self.run(&unit, slice, &cgroup) {
             // The bus may have been started anew since it was asked last.
             Err(PrepareError::Bus(error)) if self.forget_broken(&error) => self.run(&unit, slice, &cgroup)?,
             run => run?,
@@ -81,8 +83,13 @@ impl Keepers {
         let is_there = self.mount.point.join(cgroup.relative()).is_dir();
         let elsewhere = format!("it runs, but not in {cgroup}; stop it: systemctl stop {unit}");
         let elsewhere = (!is_there).then(|| PrepareError::Manager { unit: unit.clone(), what: elsewhere });
-        let keeper =
-            Keeper { unit, slice: slice.unit().unwrap_or_default().to_owned(), cgroup: cgroup.clone(), main };
+        let keeper = Keeper {
+            unit,
+            slice: slice.unit().unwrap_or_default().to_owned(),
+            cgroup: cgroup.clone(),
+            main,
+            is_new: is_new || was_new,
+        };
         self.kept.insert(slice.path().clone(), keeper);
         match elsewhere {
             Some(error) => Err(error),
@@ -113,6 +120,12 @@ impl Keepers {
         }
     }
 
+    /// Another one keeps the units running from now on.
+    pub(super) fn hand_over(&mut self, leaves: &mut Leaves) {
+        leaves.remove_empty();
+        self.kept.clear();
+    }
+
     /// Takes a broken connection out of use. False when it was not that.
     pub(super) fn forget_broken(&mut self, error: &BusError) -> bool {
         let is_broken = matches!(error, BusError::NoAnswer { .. });
@@ -122,8 +135,14 @@ impl Keepers {
         is_broken
     }
 
-    /// Starts the unit unless it runs, and returns its main process.
-    fn run(&mut self, unit: &str, slice: &SliceRef, cgroup: &CgroupPath) -> Result<OwnedFd, PrepareError> {
+    /// Starts the unit unless it runs. Returns its main process, and whether it had to be started.
+    fn run(
+        &mut self,
+        unit: &str,
+        slice: &SliceRef,
+        cgroup: &CgroupPath,
+    ) -> Result<(OwnedFd, bool), PrepareError> {
+        let mut is_new = false;
         let folder = self.mount.point.join(cgroup.relative());
         let manager = self.manager()?;
         let begun = Instant::now();
@@ -136,9 +155,10 @@ impl Keepers {
             }
             if state == "active" {
                 if let Some(main) = hold(manager.type_property(unit, "MainPID")?) {
-                    return Ok(main);
+                    return Ok((main, is_new));
                 }
             } else {
+                is_new = true;
                 make_enterable(&folder);
                 start(manager, unit, slice, is_there, &state)?;
             }
@@ -152,8 +172,10 @@ impl Keepers {
 }
 
 impl Drop for Keepers {
-    /// Of an agent that could not start nothing is left. After a clean stop there is nothing to do any more.
+    /// Of an agent that could not start, or a configuration that was refused, nothing is left; what ran before goes on.
+    /// After a clean stop there is nothing to do any more.
     fn drop(&mut self) {
+        self.kept.retain(|_, keeper| keeper.is_new);
         let mut leaves = Leaves::new(&self.mount);
         self.tidy(&mut leaves);
     }

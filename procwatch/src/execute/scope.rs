@@ -113,6 +113,10 @@ impl Backend for Scope {
         // Scopes go by themselves when they are empty.
         self.keepers.tidy(&mut self.leaves);
     }
+
+    fn hand_over(&mut self) {
+        self.keepers.hand_over(&mut self.leaves);
+    }
 }
 
 /// What a session's scope is like. Stopping it kills nobody, as for all units of ours.

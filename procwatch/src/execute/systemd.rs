@@ -56,4 +56,8 @@ impl Backend for Systemd {
     fn tidy(&mut self) {
         self.keepers.tidy(&mut self.leaves);
     }
+
+    fn hand_over(&mut self) {
+        self.keepers.hand_over(&mut self.leaves);
+    }
 }

@@ -86,8 +86,12 @@ impl Placer {
         self.facts.forget();
         // First of all: until then the programs name rules by numbers that are those of others by now.
         self.arm(kernel, mount, clock)?;
-        for mut rule in before.into_iter().flatten() {
-            rule.backend.tidy();
+        for Rule { written, mut backend, .. } in before.into_iter().flatten() {
+            if self.rules.iter().any(|rule| rule.written.slice.path() == written.slice.path()) {
+                backend.hand_over();
+            } else {
+                backend.tidy();
+            }
         }
         Ok(())
     }
