@@ -98,6 +98,18 @@ pub struct SettledKey {
     pub pad: u32,
 }
 
+/// Whom a cgroup's answer is about: what one rule leaves alone there for one user, another may not.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct LeftKey {
+    /// Id of the cgroup.
+    pub cgroup_id: u64,
+    /// Uid of the process, real and effective.
+    pub uid: u32,
+    /// Index of the rule in the agent's list.
+    pub rule: u32,
+}
+
 /// How the hold of an exec ended.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +137,10 @@ impl HoldEnd {
 #[cfg(feature = "user")]
 // SAFETY: `PlaceCell` is `repr(C)` and `bytemuck::Pod` (no padding, any bit pattern is valid).
 unsafe impl aya::Pod for PlaceCell {}
+
+#[cfg(feature = "user")]
+// SAFETY: `LeftKey` is `repr(C)` and `bytemuck::Pod` (no padding, any bit pattern is valid).
+unsafe impl aya::Pod for LeftKey {}
 
 #[cfg(feature = "user")]
 // SAFETY: `SettledKey` is `repr(C)` and `bytemuck::Pod` (no padding, any bit pattern is valid).

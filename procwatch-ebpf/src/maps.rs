@@ -8,7 +8,7 @@ use aya_ebpf::{
 use procwatch_common::{
     creators::{RefusalCell, SampleCell, SampleKey, StackCell, StackKey},
     growth::Growth,
-    place::{MAX_PLACE_RULES, PlaceCell, SettledKey},
+    place::{LeftKey, MAX_PLACE_RULES, PlaceCell, SettledKey},
     policy::{
         Control, MAX_FILTER_PIDS, MAX_FILTER_VALUES, MAX_PROCESS_CELLS, MAX_PROGRAMS, MAX_THREAD_RULES,
         ProcessCell, ThreadCell,
@@ -163,7 +163,7 @@ pub(crate) static PLACE_GIDS: HashMap<u32, PlaceCell> = HashMap::with_max_entrie
 
 /// Cgroups whose processes are left alone, with the reason: the agent's answers, so that it is asked once for each.
 #[map]
-pub(crate) static LEFT_CGROUPS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(4096, 0);
+pub(crate) static LEFT_CGROUPS: LruHashMap<LeftKey, u32> = LruHashMap::with_max_entries(4096, 0);
 
 /// Processes that are left alone, with the reason.
 #[map]

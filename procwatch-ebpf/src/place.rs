@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use procwatch_common::{
     place::{
-        CGROUP_NS_INIT, ELSEWHERE, Leave, MAX_ANCESTORS, MAX_FROM, PLACE_AT_EXEC_ONLY, PlaceCell, SettledKey,
+        CGROUP_NS_INIT, ELSEWHERE, Leave, LeftKey, MAX_ANCESTORS, MAX_FROM, PLACE_AT_EXEC_ONLY, PlaceCell, SettledKey,
         TTY_LEN,
     },
     policy::Control,
@@ -92,8 +92,9 @@ pub(crate) fn known(control: &Control, cell: &PlaceCell, task: Task, trigger: Tr
     if is_in_other_namespace(task) {
         return Some(Leave::OtherNamespace as u32);
     }
+    let left = LeftKey { cgroup_id: task.cgroup().id(), uid: task.uids().real, rule: cell.rule };
     // SAFETY: the value is copied at once.
-    if let Some(leave) = unsafe { LEFT_CGROUPS.get(task.cgroup().id()) } {
+    if let Some(leave) = unsafe { LEFT_CGROUPS.get(left) } {
         return Some(*leave);
     }
     settled(task, trigger)

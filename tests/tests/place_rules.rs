@@ -1,5 +1,7 @@
 //! Rules of placement do what they say: whom they speak of, whom they ignore, and what `place --explain` tells of both.
 
+use std::fs;
+
 use procwatch_tests::{
     Refusal, SCENE_UID as UID, Scene, Started, compiled, for_everyone, needs, of_kind, refusal, start, text,
 };
@@ -83,6 +85,29 @@ fn a_unit_that_is_ignored_is_asked_about_once() {
         account["left_alone"]["ignored"].as_u64().unwrap() >= 5,
         "the others are only counted: {account}"
     );
+}
+
+#[test]
+fn what_one_rule_ignores_another_does_not() {
+    needs!(Root, Bpf);
+    const OTHER: u32 = UID + 1;
+    let scene = Scene::with("enforce", &format!("uid = {UID}\nignore = {{ units = [\"sess*\"] }}"));
+    let config = fs::read_to_string(&scene.config).unwrap();
+    let (mode, rule) = config.split_once('\n').unwrap();
+    let other = rule.lines().filter(|line| !line.starts_with("ignore")).collect::<Vec<_>>().join("\n");
+    let other = other.replace(&format!("uid = {UID}"), &format!("uid = {OTHER}"));
+    fs::write(&scene.config, format!("{mode}\n{rule}\n{other}\n")).unwrap();
+    let agent = scene.agent();
+    let mut ignored = scene.start("from/session", &["cat"]);
+    agent.wait_for("it is ignored", |it| it["pid"] == ignored.pid() && it["kind"] == "decision");
+    let mut moved = scene.start_as("from/session", OTHER, OTHER, &["cat"]);
+    let outcome =
+        agent.wait_for("its outcome", |it| it["pid"] == moved.pid() && it["kind"] == "outcome");
+    assert_eq!(text(&outcome["result"]), "verified", "{outcome}");
+    assert_eq!(scene.sandbox.inhabitants("from/session"), [ignored.pid()]);
+    ignored.end();
+    moved.end();
+    agent.finish();
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub struct Judgement {
     pub reason: Reason,
     /// What shows it, escaped, where the reason alone does not say.
     pub evidence: Option<String>,
-    /// It holds for all in the same cgroup.
+    /// It holds for all of the same user and rule in the same cgroup.
     pub of_cgroup: bool,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aya::maps::{HashMap, MapData, MapError};
-use procwatch_common::place::{Leave, PlaceCell, SettledKey};
+use procwatch_common::place::{Leave, LeftKey, PlaceCell, SettledKey};
 
 use super::{KernelError, maps::Maps, set::retain};
 use crate::{config::Owner, event::ProcessKey};
@@ -12,7 +12,7 @@ use crate::{config::Owner, event::ProcessKey};
 pub struct PlacementMaps {
     uids: HashMap<MapData, u32, PlaceCell>,
     gids: HashMap<MapData, u32, PlaceCell>,
-    left_cgroups: HashMap<MapData, u64, u32>,
+    left_cgroups: HashMap<MapData, LeftKey, u32>,
     settled: HashMap<MapData, SettledKey, u32>,
 }
 
@@ -63,12 +63,12 @@ impl PlacementMaps {
         retain(&mut self.settled, |_| false).map_err(named("SETTLED"))
     }
 
-    /// The processes in this cgroup are left alone; the programs ask no more.
+    /// The processes of this user in this cgroup are left alone by this rule; the programs ask no more.
     ///
     /// # Errors
     /// When the kernel refuses the write.
-    pub fn leave_cgroup(&mut self, cgroup_id: u64, why: Leave) -> Result<(), KernelError> {
-        self.left_cgroups.insert(cgroup_id, why as u32, 0).map_err(named("LEFT_CGROUPS"))
+    pub fn leave_cgroup(&mut self, left: LeftKey, why: Leave) -> Result<(), KernelError> {
+        self.left_cgroups.insert(left, why as u32, 0).map_err(named("LEFT_CGROUPS"))
     }
 
     /// This process is left alone; an exec of it that is held goes on.

@@ -13,7 +13,10 @@ mod watch;
 
 use std::io;
 
-use procwatch_common::{place::Leave, stats::Stats};
+use procwatch_common::{
+    place::{Leave, LeftKey},
+    stats::Stats,
+};
 
 pub(crate) use self::facts::delegated;
 use self::{account::Account, facts::Facts, sessions::Sessions, watch::Watch};
@@ -30,7 +33,7 @@ use crate::{
         judge::{Judgement, judge, lineage_to_su},
         place::Placement,
     },
-    event::{Body as EventBody, BootTime, Event, Forebear, Held, ProcessKey},
+    event::{Body as EventBody, BootTime, Event, Forebear, Held, ProcessKey, Subject},
     execute::{Backend, HeldProcess, Home, MoveError, PrepareError, SessionName},
     inspect::{self, Identity},
     kernel::{Kernel, RingReader},
@@ -167,7 +170,9 @@ impl Placer {
         };
         hands.kernel.placement().leave_process(process, leave)?;
         if judgement.of_cgroup {
-            hands.kernel.placement().leave_cgroup(place.subject.cgroup_id, leave)?;
+            let Subject { cgroup_id, uid, .. } = place.subject;
+            let left = LeftKey { cgroup_id, uid, rule: place.rule as u32 };
+            hands.kernel.placement().leave_cgroup(left, leave)?;
         }
         self.placement.settle(process, place.time);
         self.decide(place, judgement, None, hands.report)
