@@ -52,7 +52,7 @@ pub enum Leave {
     SystemService = 2,
     /// It is in `machine.slice`, or in a pid or cgroup namespace of its own.
     OtherNamespace = 3,
-    /// It is in a subtree that a manager other than the user's own has been given.
+    /// It is in a subtree that its own user's manager, or another one that is no user's, has been given.
     DelegatedSubtree = 4,
     /// The rule ignores its unit, name or program.
     Ignored = 5,

@@ -81,7 +81,7 @@ impl Explained {
         let cgroup = process.cgroups().map_err(named)?.into_iter().find(|group| group.hierarchy == 0);
         let cgroup = cgroup.and_then(|group| CgroupPath::parse(&group.pathname).ok());
         Ok(Self {
-            delegated: cgroup.as_ref().and_then(|cgroup| delegated(&mount.point, cgroup)),
+            delegated: cgroup.as_ref().and_then(|cgroup| delegated(&mount.point, cgroup, subject.uid)),
             cgroup,
             exe: inspect::exe(subject.key()),
             provenance: Provenance { ancestors: ancestors(stat.ppid), ..inspect::provenance(subject.key()) },

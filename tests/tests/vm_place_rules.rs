@@ -5,8 +5,8 @@ use std::fs;
 use nix::sys::signal::Signal;
 use procwatch_tests::{
     Agent,
-    guest::{SHELL, cgroup_of, done, enforcing, is_inside, pid_of, session},
-    needs, refusal, text, until,
+    guest::{AIMGR, SHELL, cgroup_of, done, enforcing, folder, is_inside, pid_of, processes_of, session},
+    needs, refusal, start, text, until,
 };
 use serde_json::Value;
 
@@ -86,4 +86,74 @@ fn what_a_new_rule_needs_outlives_the_rule_before() {
     }
     agent.finish();
     assert_eq!(main().trim(), "0", "nobody needs it any more");
+}
+
+/// The outcome of a process' move, which was verified.
+fn moved(agent: &Agent, pid: u32) -> String {
+    let outcome = agent.wait_for("it is moved", |it| it["kind"] == "outcome" && it["pid"] == pid);
+    assert_eq!(text(&outcome["result"]), "verified", "{outcome}");
+    cgroup_of(pid).unwrap()
+}
+
+#[test]
+fn a_users_own_manager_keeps_what_it_runs() {
+    needs!(Vm);
+    let mut login = session("aimgr", &["sh", "-c", SHELL]);
+    let login_pid = pid_of(&mut login);
+    let user = ["-u", "aimgr", "--", "env", "XDG_RUNTIME_DIR=/run/user/1003"];
+    let order = |words: &[&'static str]| done("runuser", &[&user[..], words].concat());
+    let begin = |unit: &'static str| {
+        order(&["systemd-run", "--user", "--scope", "--quiet", unit, "sh", "-c", "sleep 600 >/dev/null 2>&1 &"]);
+        order(&["systemd-run", "--user", "--quiet", "sleep", "600"]);
+    };
+    begin("--unit=before");
+    let managed = || {
+        let all = processes_of(AIMGR).into_iter().map(|pid| (pid, cgroup_of(pid).unwrap_or_default()));
+        all.filter(|(_, cgroup)| cgroup.contains("/user@1003.service/")).collect::<Vec<_>>()
+    };
+    let before = managed();
+    assert!(before.iter().any(|(_, cgroup)| cgroup.ends_with("/init.scope")), "{before:?}");
+    let (surroundings, agent) = enforcing("[[place]]\nuser = \"aimgr\"\nslice = \"ai.slice\"\n");
+    assert!(moved(&agent, login_pid).starts_with("/ai.slice/"), "a login of its own is taken from user.slice");
+    begin("--unit=after");
+    let mut su = session("desk", &["su", "aimgr", "-c", SHELL]);
+    let su_pid = pid_of(&mut su);
+    assert!(moved(&agent, su_pid).starts_with("/ai.slice/"));
+    let after = managed();
+    assert!(after.len() >= before.len() + 2, "{after:?}");
+    assert!(before.iter().all(|it| after.contains(it)), "{before:?} {after:?}");
+    for (pid, cgroup) in &after {
+        assert_eq!(surroundings.explain(*pid), "delegated-subtree", "{cgroup}");
+    }
+    for shell in [&mut login, &mut su] {
+        shell.say("end");
+        shell.end();
+    }
+    let records = agent.finish().records;
+    let moved = |pid: &u32| records.iter().any(|it| it["kind"] == "outcome" && it["pid"] == *pid);
+    assert!(!after.iter().any(|(pid, _)| moved(pid)), "{records:?}");
+    done("systemctl", &["stop", "user@1003.service"]);
+}
+
+#[test]
+fn a_user_of_another_rule_does_not_stay_in_our_leaf() {
+    needs!(Vm);
+    for backend in ["systemd", "scope"] {
+        let (_surroundings, agent) = enforcing(&format!("backend = \"{backend}\"\n{AIMGRS}{OTHERS}"));
+        let mut outer = session("desk", &["su", "aimgr", "-c", SHELL]);
+        let outer_pid = pid_of(&mut outer);
+        let leaf = moved(&agent, outer_pid);
+        let enter = format!("echo $$ >{}/cgroup.procs", folder(&leaf).display());
+        let become_other = "exec setpriv --reuid=1004 --regid=1004 --clear-groups sh -c";
+        let mut inner = start("sh", &["-c", &format!("{enter}; {become_other} '{SHELL}'")]);
+        let inner_pid = pid_of(&mut inner);
+        let place = moved(&agent, inner_pid);
+        assert!(place.starts_with("/ai.slice/"), "{backend}: {place}");
+        assert_eq!(cgroup_of(outer_pid), Some(leaf), "{backend}");
+        for shell in [&mut inner, &mut outer] {
+            shell.say("end");
+            shell.end();
+        }
+        agent.finish();
+    }
 }

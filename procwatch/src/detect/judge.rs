@@ -4,6 +4,7 @@ use crate::{
     cgroup::CgroupPath,
     config::PlaceRule,
     event::{Forebear, ProcessKey, Subject},
+    execute::is_unit_of_ours,
     record::Reason,
     text::Text,
 };
@@ -15,7 +16,8 @@ pub struct Candidate<'a> {
     pub subject: &'a Subject,
     /// Its cgroup; `None` when that is gone.
     pub cgroup: Option<&'a CgroupPath>,
-    /// The innermost cgroup at or above that which was delegated, but for those of users' own managers.
+    /// The innermost cgroup at or above that which was delegated: to the user's own manager, or to any other but those
+    /// of users.
     pub delegated: Option<&'a CgroupPath>,
     /// It is a thread of the kernel.
     pub is_kernel_thread: bool,
@@ -108,9 +110,17 @@ fn ignored(rule: &PlaceRule, candidate: &Candidate<'_>, cgroup: &CgroupPath) -> 
 }
 
 /// A child of a service manager in a service is what the manager knows the service by: moved away, it would be lost to
-/// it. A process that is orphaned in a service is the manager's child, too, and is left alone as well, to be safe.
+/// it. A process that is orphaned in a service is the manager's child, too, and is left alone as well, to be safe; but in
+/// a service of ours there are such orphans only.
 fn main_pid(candidate: &Candidate<'_>, cgroup: &CgroupPath) -> Option<Judgement> {
-    let unit = cgroup.names().filter(|name| is_unit(name)).last()?;
+    let mut unit = cgroup.clone();
+    while !is_unit(unit.name()?) {
+        unit = unit.parent()?;
+    }
+    if is_unit_of_ours(&unit) {
+        return None;
+    }
+    let unit = unit.name()?;
     let parent = candidate.ancestors.first()?;
     let by_manager = parent.key.pid == 1 || parent.comm.as_bytes() == b"systemd";
     let evidence = || format!("of {}", crate::text::escape(unit.as_bytes()));

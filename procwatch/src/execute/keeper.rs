@@ -18,7 +18,7 @@ use std::{
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::{Home, PrepareError, held, leaves::Leaves};
+use super::{Home, PrepareError, SessionName, held, leaves::Leaves};
 use crate::{
     cgroup::{CgroupPath, Mount, SliceRef, resolve},
     systemd::{BusError, Manager, Property, Value, Waits},
@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Longest name of a unit, bytes.
 const MAX_UNIT: usize = 255;
+/// What the names of the units begin with.
+const PREFIX: &str = "procwatch-";
 /// The argument that makes procwatch the waiting process.
 const KEEP: &str = "keep";
 
@@ -225,11 +227,24 @@ fn unit_of(slice: &SliceRef) -> Result<String, PrepareError> {
             "a path is no unit of systemd; name a slice such as \"user-1003.slice\", or set backend = \"cgroupfs\"",
         ));
     };
-    let unit = format!("procwatch-{stem}.service");
+    let unit = format!("{PREFIX}{stem}.service");
     match (stem, unit.len() <= MAX_UNIT) {
         ("-", _) => Err(refuse("nobody is placed into the root slice; name one below it")),
         (_, false) => Err(refuse("the name is too long for the unit that procwatch makes of it")),
         _ => Ok(unit),
+    }
+}
+
+/// Whether this is the cgroup of a unit of ours, where the system's manager puts it: one that keeps a slice, or the scope
+/// of a session. What a user calls his own cgroups says nothing.
+pub fn is_unit_of_ours(cgroup: &CgroupPath) -> bool {
+    let (Some(name), Some(slice)) = (cgroup.name(), cgroup.parent()) else {
+        return false;
+    };
+    let kept = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(".service"));
+    match kept {
+        Some(stem) => SliceRef::parse(&format!("{stem}.slice")).is_ok_and(|kept| *kept.path() == slice),
+        None => SessionName::of_scope(name).is_some() && slice.names().all(|it| it.ends_with(".slice")),
     }
 }
 
@@ -321,6 +336,28 @@ mod tests {
         assert!(unit(&format!("{}.slice", "x".repeat(249))).unwrap_err().contains("too long"));
         let path = unit("/test/target").unwrap_err();
         assert!(path.starts_with("/test/target: a path is no unit of systemd"), "{path}");
+    }
+
+    #[test]
+    fn a_unit_of_ours_is_known_by_its_place() {
+        let is_ours = |path: &str| is_unit_of_ours(&CgroupPath::parse(path).unwrap());
+        for path in [
+            "/user.slice/user-1003.slice/procwatch-user-1003.service",
+            "/_cpu.slice/cpu-heavy.slice/procwatch-cpu-heavy.service",
+            "/ai.slice/procwatch-su-4242-83112.scope",
+        ] {
+            assert!(is_ours(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/user.slice/user-1003.slice/procwatch-ai.service",
+            "/user.slice/user-1003.slice/user@1003.service/ai.slice/procwatch-ai.service",
+            "/user.slice/user-1003.slice/user@1003.service/app.slice/procwatch-su-1-2.scope",
+            "/ai.slice/procwatch.service",
+            "/ai.slice/procwatch-ai.service/su-1-2",
+        ] {
+            assert!(!is_ours(path), "{path}");
+        }
     }
 
     #[test]

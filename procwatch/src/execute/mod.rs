@@ -15,4 +15,5 @@ pub mod systemd;
 pub use backend::{Backend, Home, MoveError, PrepareError, Refusal};
 pub use choose::backend_for;
 pub use held::HeldProcess;
+pub use keeper::is_unit_of_ours;
 pub use session::SessionName;

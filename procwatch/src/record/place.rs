@@ -42,7 +42,7 @@ pub enum Reason {
     SystemService,
     /// It is in `machine.slice`, or in a pid or cgroup namespace of its own: a container.
     OtherNamespace,
-    /// It is in a subtree that was delegated to a manager other than the user's own.
+    /// It is in a subtree that was delegated: to its own user's manager, or to another manager that is no user's.
     DelegatedSubtree,
     /// It is a thread of the kernel.
     KernelThread,

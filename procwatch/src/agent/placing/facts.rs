@@ -1,6 +1,6 @@
 //! What is known of a process that a rule speaks of, besides what the kernel program told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::getxattr;
 
@@ -10,6 +10,7 @@ use crate::{
     convert::CgroupPaths,
     detect::{Place, judge::Candidate},
     event::Subject,
+    execute::is_unit_of_ours,
     inspect,
     record::SeenAt,
     text::{Comm, Text},
@@ -21,8 +22,8 @@ const DELEGATED: [&str; 2] = ["user.delegate", "trusted.delegate"];
 /// Finds out what a decision needs.
 pub(super) struct Facts {
     mount: PathBuf,
-    /// What was found of the cgroup that was asked about last: in a sweep many processes are in the same one.
-    last: Option<(u64, Option<CgroupPath>)>,
+    /// What was found of the cgroup and user asked about last: in a sweep many processes are in the same one.
+    last: Option<([u64; 2], Option<CgroupPath>)>,
 }
 
 /// What was found out.
@@ -44,13 +45,13 @@ impl Facts {
     }
 
     pub(super) fn of(&mut self, place: &Place, rule: &PlaceRule, names: &mut impl CgroupPaths) -> Found {
-        let id = place.subject.cgroup_id;
-        let cgroup = path(names, id);
+        let Subject { cgroup_id, uid, .. } = place.subject;
+        let (cgroup, asked) = (path(names, cgroup_id), [cgroup_id, uid.into()]);
         let delegated = match self.last.take() {
-            Some((last, delegated)) if last == id => delegated,
-            _ => cgroup.as_ref().and_then(|cgroup| delegated(&self.mount, cgroup)),
+            Some((last, delegated)) if last == asked => delegated,
+            _ => cgroup.as_ref().and_then(|cgroup| delegated(&self.mount, cgroup, uid)),
         };
-        self.last = Some((id, delegated.clone()));
+        self.last = Some((asked, delegated.clone()));
         let exe = if rule.ignore.exes.is_empty() { None } else { exe(place) };
         Found { subject: as_will_be(place), cgroup, delegated, exe }
     }
@@ -77,8 +78,10 @@ pub(super) fn path(names: &mut impl CgroupPaths, cgroup_id: u64) -> Option<Cgrou
     CgroupPath::parse(std::str::from_utf8(path.as_bytes()).ok()?).ok()
 }
 
-/// The innermost cgroup at or above this one that was delegated, but for those of users' own managers.
-pub(crate) fn delegated(mount: &std::path::Path, cgroup: &CgroupPath) -> Option<CgroupPath> {
+/// The innermost cgroup at or above this one that was delegated, as far as that concerns processes of `uid`. Units of
+/// ours are nobody's, and in another user's manager only terminals are found; but what is below the user's own manager
+/// is that one's.
+pub(crate) fn delegated(mount: &Path, cgroup: &CgroupPath, uid: u32) -> Option<CgroupPath> {
     let is_delegated = |path: &CgroupPath| {
         let folder = mount.join(path.relative());
         let mut value = [0; 2];
@@ -86,17 +89,28 @@ pub(crate) fn delegated(mount: &std::path::Path, cgroup: &CgroupPath) -> Option<
             .iter()
             .any(|name| getxattr(&folder, *name, &mut value).is_ok_and(|len| value[..len] == *b"1"))
     };
-    let is_managers = |path: &CgroupPath| {
-        path.names().last().is_some_and(|name| name.starts_with("user@") && name.ends_with(".service"))
-    };
     let mut above = Some(cgroup.clone());
     while let Some(path) = above {
-        if !is_managers(&path) && is_delegated(&path) {
+        let is_others = match path.name().and_then(managed_user) {
+            // As the system's manager makes it: what a user calls his own cgroups says nothing.
+            Some(user) => user == uid.to_string() && path.parent().is_some_and(|it| is_slice(&it)),
+            None => !is_unit_of_ours(&path) && is_delegated(&path),
+        };
+        if is_others {
             return Some(path);
         }
         above = path.parent();
     }
     None
+}
+
+/// The user whose manager a unit of this name is.
+fn managed_user(unit: &str) -> Option<&str> {
+    unit.strip_prefix("user@")?.strip_suffix(".service")
+}
+
+fn is_slice(path: &CgroupPath) -> bool {
+    path.names().all(|name| name.ends_with(".slice"))
 }
 
 /// The program: the file that is being run, where it is told with its whole path, or else what /proc says.
@@ -114,4 +128,55 @@ fn as_will_be(place: &Place) -> Subject {
         subject.comm = Comm::of_file(file.as_bytes());
     }
     subject
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{XattrFlags, setxattr};
+
+    use super::*;
+
+    #[test]
+    fn a_users_own_manager_has_its_processes_and_a_terminal_of_anothers_has_not() {
+        let tree = tempfile::tempdir().unwrap();
+        let found = |cgroup: &str, uid| {
+            let found = delegated(tree.path(), &CgroupPath::parse(cgroup).unwrap(), uid);
+            found.map(|path| path.to_string())
+        };
+        let manager = "/user.slice/user-1005.slice/user@1005.service";
+        for inner in ["", "/init.scope", "/app.slice/vte-1.scope"] {
+            let cgroup = format!("{manager}{inner}");
+            assert_eq!(found(&cgroup, 1005).as_deref(), Some(manager), "{cgroup}");
+            assert_eq!(found(&cgroup, 1003), None, "{cgroup}");
+        }
+        let feigned = "/user.slice/user-1000.slice/user@1000.service/user@1005.service";
+        assert_eq!(found(feigned, 1005), None);
+    }
+
+    #[test]
+    fn units_of_ours_are_nobodys_delegation() {
+        let tree = tempfile::tempdir().unwrap();
+        let cgroup = |text: &str| {
+            let path = CgroupPath::parse(text).unwrap();
+            let folder = tree.path().join(path.relative());
+            std::fs::create_dir_all(&folder).unwrap();
+            let set = setxattr(&folder, DELEGATED[0], b"1", XattrFlags::empty());
+            set.is_ok().then_some(path)
+        };
+        let Some(container) = cgroup("/user.slice/libpod-1.scope") else {
+            // This file system has no such attributes.
+            return;
+        };
+        let slice = "/user.slice/user-1003.slice";
+        let ours = [
+            cgroup(&format!("{slice}/procwatch-user-1003.service")).unwrap().child("su-1-2"),
+            cgroup(&format!("{slice}/procwatch-su-1-2.scope")).unwrap(),
+        ];
+        for path in ours {
+            assert_eq!(delegated(tree.path(), &path, 1004), None, "{path}");
+        }
+        assert_eq!(delegated(tree.path(), &container.child("x"), 1004), Some(container));
+        let inner = cgroup(&format!("{slice}/procwatch-user-1003.service/su-1-2/x")).unwrap();
+        assert_eq!(delegated(tree.path(), &inner, 1004), Some(inner), "what was delegated in it is");
+    }
 }

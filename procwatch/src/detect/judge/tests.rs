@@ -163,6 +163,8 @@ fn a_managers_child_in_a_service_is_its_main_process() {
     assert_eq!(judged_below(terminal, &manager), Reason::MainPid);
     assert_eq!(judged_below(terminal, &first), Reason::MainPid);
     assert_eq!(judged_below(SESSION, &first), Reason::OutsideSlice, "an orphan of a session is a stray");
+    let leaf = "/user.slice/user-1004.slice/procwatch-user-1004.service/su-1-2";
+    assert_eq!(judged_below(leaf, &first), Reason::OutsideSlice, "so is one of a session in another's leaf");
 }
 
 #[test]
