@@ -62,11 +62,13 @@ pub enum Leave {
     Protected = 7,
     /// It is a stray that is left where it is, by the mode or because a move was refused.
     Stray = 8,
+    /// The same, until it runs another program: what stood in the way of its move may be over by then.
+    StrayForNow = 9,
 }
 
 impl Leave {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AlreadyInside,
         Self::NotInFrom,
         Self::SystemService,
@@ -76,6 +78,7 @@ impl Leave {
         Self::MainPid,
         Self::Protected,
         Self::Stray,
+        Self::StrayForNow,
     ];
 }
 

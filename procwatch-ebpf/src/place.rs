@@ -126,10 +126,12 @@ fn is_in_other_namespace(task: Task) -> bool {
     task.pid_level() != 0 || (cgroup_ns != CGROUP_NS_INIT && cgroup_ns != 0)
 }
 
-/// What the agent has said of a process. That it ignores its program holds for the children, until they run another.
+/// What the agent has said of a process. That it ignores its program holds for the children, until they run another; that
+/// it could not be moved just now holds for itself until then.
 #[inline(always)]
 fn settled(task: Task, trigger: Trigger) -> Option<u32> {
     const IGNORED: u32 = Leave::Ignored as u32;
+    const FOR_NOW: u32 = Leave::StrayForNow as u32;
     let key = key(task);
     match trigger {
         Trigger::Fork => {
@@ -140,7 +142,7 @@ fn settled(task: Task, trigger: Trigger) -> Option<u32> {
             let _ = SETTLED.insert(key, IGNORED, 0);
             Some(IGNORED)
         }
-        Trigger::Exec | Trigger::Hold if settled_as(key) == Some(IGNORED) => {
+        Trigger::Exec | Trigger::Hold if matches!(settled_as(key), Some(IGNORED | FOR_NOW)) => {
             let _ = SETTLED.remove(key);
             None
         }

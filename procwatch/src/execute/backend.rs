@@ -119,6 +119,8 @@ pub enum Refusal {
     EndedMeanwhile,
     /// The unit that keeps the slice was stopped: limits of the slice may not hold in it any more.
     Unkept,
+    /// The slice was not ready for the first of these reasons, and could not be made ready for the second.
+    Unready(Box<Self>, PrepareError),
 }
 
 impl MoveError {
@@ -137,27 +139,49 @@ impl MoveError {
         matches!(self.why, Refusal::Unkept) || matches!(self.errno(), Some(Errno::ENOENT | Errno::ENODEV))
     }
 
+    /// Whether it may be otherwise in a moment, without anybody's doing: a service manager that is busy, a slice that comes
+    /// back. What else the kernel refuses, it refuses again.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.why, Refusal::Manager(_) | Refusal::Unready(..)) || self.is_homeless()
+    }
+
+    /// The same, after what was tried to make the slice ready failed, too.
+    #[must_use]
+    pub fn unready(self, why: PrepareError) -> Self {
+        Self { why: Refusal::Unready(Box::new(self.why), why), ..self }
+    }
+
     /// What it is counted as: the kernel's name of its error, `manager`, `ended` or `unkept`.
     pub fn name(&self) -> String {
-        match (&self.why, self.errno()) {
-            (_, Some(errno)) => format!("{errno:?}"),
-            (Refusal::Kernel(error), None) => format!("{:?}", error.kind()),
-            (Refusal::Manager(_), None) => "manager".to_owned(),
-            (Refusal::EndedMeanwhile, None) => "ended".to_owned(),
-            (Refusal::Unkept, None) => "unkept".to_owned(),
-        }
+        self.why.name()
     }
 
     /// The kernel's error, if it was the kernel.
     pub fn errno(&self) -> Option<Errno> {
-        match &self.why {
-            Refusal::Kernel(error) => error.raw_os_error().map(Errno::from_raw),
-            Refusal::Manager(_) | Refusal::EndedMeanwhile | Refusal::Unkept => None,
-        }
+        self.why.errno()
     }
 }
 
 impl Refusal {
+    fn name(&self) -> String {
+        match (self, self.errno()) {
+            (Self::Unready(first, _), _) => first.name(),
+            (_, Some(errno)) => format!("{errno:?}"),
+            (Self::Kernel(error), None) => format!("{:?}", error.kind()),
+            (Self::Manager(_), None) => "manager".to_owned(),
+            (Self::EndedMeanwhile, None) => "ended".to_owned(),
+            (Self::Unkept, None) => "unkept".to_owned(),
+        }
+    }
+
+    fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Kernel(error) => error.raw_os_error().map(Errno::from_raw),
+            Self::Unready(first, _) => first.errno(),
+            Self::Manager(_) | Self::EndedMeanwhile | Self::Unkept => None,
+        }
+    }
+
     /// What is meant by it, and what to do.
     fn explained(&self) -> String {
         match self {
@@ -165,6 +189,7 @@ impl Refusal {
             Self::Manager(what) => what.clone(),
             Self::EndedMeanwhile => "the process has ended".to_owned(),
             Self::Unkept => "procwatch's unit in the slice was stopped".to_owned(),
+            Self::Unready(first, why) => format!("{}; and it could not be made ready: {why}", first.explained()),
         }
     }
 }
@@ -200,5 +225,23 @@ mod tests {
             let shown = MoveError::kernel(CgroupPath::root(), source).to_string();
             assert!(shown.contains(&plain) && shown.len() > plain.len() + 10, "{shown}");
         }
+    }
+
+    #[test]
+    fn why_a_slice_could_not_be_made_ready_is_told() {
+        let refused = |why| MoveError { path: CgroupPath::root(), why };
+        let manager = PrepareError::Manager { unit: "a.slice".to_owned(), what: "is masked".to_owned() };
+        let error = refused(Refusal::Unkept).unready(manager);
+        let expected = "/: procwatch's unit in the slice was stopped; and it could not be made ready: a.slice: is masked";
+        assert_eq!((error.to_string().as_str(), &*error.name(), error.may_pass()), (expected, "unkept", true));
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_stays() {
+        let may_pass = |errno: Errno| MoveError::kernel(CgroupPath::root(), errno.into()).may_pass();
+        assert!(may_pass(Errno::ENOENT) && may_pass(Errno::ENODEV));
+        assert!(!may_pass(Errno::EOPNOTSUPP) && !may_pass(Errno::EACCES));
+        let busy = MoveError { path: CgroupPath::root(), why: Refusal::Manager("busy".to_owned()) };
+        assert!(busy.may_pass());
     }
 }

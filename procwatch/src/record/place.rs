@@ -102,7 +102,7 @@ impl From<Leave> for Reason {
             Leave::Ignored => Self::Ignored,
             Leave::MainPid => Self::MainPid,
             Leave::Protected => Self::Protected,
-            Leave::Stray => Self::OutsideSlice,
+            Leave::Stray | Leave::StrayForNow => Self::OutsideSlice,
         }
     }
 }

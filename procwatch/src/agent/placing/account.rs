@@ -7,7 +7,7 @@ use procwatch_common::{place::Leave, stats::Stats};
 
 use crate::{
     event::Held,
-    record::{HoldResult, Holds, Placement, Quantiles},
+    record::{HoldResult, Holds, Placement, Quantiles, Reason},
 };
 
 /// Longest time that is told apart from longer ones, ns: ten minutes.
@@ -50,13 +50,16 @@ impl Account {
 
     /// All of it, with what the kernel programs counted.
     pub(super) fn record(&self, stats: &Stats) -> Placement {
-        let left = Leave::ALL.into_iter().zip(stats.left_alone).filter(|(_, count)| *count > 0);
+        let mut left_alone = BTreeMap::<Reason, u64>::new();
+        for (leave, count) in Leave::ALL.into_iter().zip(stats.left_alone).filter(|(_, count)| *count > 0) {
+            *left_alone.entry(leave.into()).or_default() += count;
+        }
         Placement {
             sessions: self.sessions,
             moved: self.moved,
             strays: stats.strays,
             born_outside: stats.born_outside.saturating_sub(self.not_strays),
-            left_alone: left.map(|(leave, count)| (leave.into(), count)).collect(),
+            left_alone,
             errors: self.errors.clone(),
             outside: self.outside.quantiles(),
             holds: Holds { results: self.holds.clone(), held: self.held.quantiles() },
@@ -124,9 +127,11 @@ mod tests {
         account.held(&held);
         let mut stats = Stats { strays: 3, born_outside: 3, ..Stats::default() };
         stats.left_alone[Leave::MainPid as usize] = 4;
+        stats.left_alone[Leave::Stray as usize] = 2;
+        stats.left_alone[Leave::StrayForNow as usize] = 3;
         let record = account.record(&stats);
         assert_eq!((record.sessions, record.moved, record.strays, record.born_outside), (1, 2, 3, 2));
-        assert_eq!(record.left_alone, [(crate::record::Reason::MainPid, 4)].into());
+        assert_eq!(record.left_alone, [(Reason::MainPid, 4), (Reason::OutsideSlice, 5)].into());
         assert_eq!(record.errors, [("EBUSY".to_owned(), 1)].into());
         assert_eq!(record.holds.results, [(HoldResult::Deadline, 1)].into());
         assert_eq!((record.outside.count, record.holds.held.count), (1, 1));

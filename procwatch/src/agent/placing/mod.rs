@@ -232,16 +232,22 @@ impl Placer {
         self.decide(place, judgement, Some(&session), hands.report)?;
         let mut outcome = self.open_outcome(place, &session, hands.report);
         let cgroup = facts::path(&mut hands.report.converter.cgroups, place.subject.cgroup_id);
+        // It stays where it is: an exec of it that is held goes on.
+        let mut stays = Leave::Stray;
         match HeldProcess::open(&place.subject).map(|process| process.seen_in(cgroup)) {
             Ok(process) => match self.move_to(place.rule, &process, &session, hands)? {
                 Ok(leaf) => self.prove(place, &leaf, &mut outcome, hands)?,
                 Err(error) if error.is_gone() => outcome.result = Outcoming::Gone,
                 Err(error) => {
+                    if error.may_pass() {
+                        stays = Leave::StrayForNow;
+                    }
                     self.account.refused(&error.name());
                     outcome.error = Some(error.to_string());
                 }
             },
             Err(Identity::OtherUids) => {
+                stays = Leave::StrayForNow;
                 outcome.error = Some("its uids have changed since; it is left where it is".to_owned());
             }
             Err(_) => outcome.result = Outcoming::Gone,
@@ -251,8 +257,7 @@ impl Placer {
             let is_new = self.sessions.moved(place.subject.key(), session);
             self.account.moved(is_new, outcome.outside_ns);
         } else {
-            // It stays where it is: an exec of it that is held goes on.
-            hands.kernel.placement().leave_process(place.subject.key(), Leave::Stray)?;
+            hands.kernel.placement().leave_process(place.subject.key(), stays)?;
         }
         Ok(outcome)
     }
@@ -290,7 +295,7 @@ impl Placer {
                     let Rule { home, backend, .. } = &mut self.rules[rule];
                     Ok(backend.place(process, home, session))
                 }
-                Err(_) => Ok(Err(error)),
+                Err(why) => Ok(Err(error.unready(why))),
             },
             moved => Ok(moved),
         }
