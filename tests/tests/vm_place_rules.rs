@@ -157,3 +157,25 @@ fn a_user_of_another_rule_does_not_stay_in_our_leaf() {
         agent.finish();
     }
 }
+
+#[test]
+fn who_was_moved_elsewhere_since_is_left_there() {
+    needs!(Vm);
+    let elsewhere = "/elsewhere";
+    fs::create_dir_all(folder(elsewhere)).unwrap();
+    let (_surroundings, agent) = enforcing(AIMGRS);
+    agent.signal(Signal::SIGSTOP);
+    let mut shell = session("desk", &["su", "aimgr", "-c", SHELL]);
+    let pid = pid_of(&mut shell);
+    fs::write(folder(elsewhere).join("cgroup.procs"), pid.to_string()).unwrap();
+    agent.signal(Signal::SIGCONT);
+    let decision = agent.wait_for("it is judged", |it| it["kind"] == "decision" && it["pid"] == pid);
+    assert_eq!(
+        (text(&decision["reason"]), text(&decision["evidence"])),
+        ("not-in-from", elsewhere),
+        "{decision}"
+    );
+    shell.say("end");
+    let ended = agent.finish();
+    assert!(ended.records.iter().all(|it| it["kind"] != "outcome" || it["pid"] != pid), "{:?}", ended.records);
+}

@@ -26,7 +26,7 @@ pub use self::{
 };
 use super::{AgentError, report::Reporter};
 use crate::{
-    cgroup::{CgroupPath, Mount, ResolvedCgroup},
+    cgroup::{CgroupPath, Mount, ResolvedCgroup, resolve},
     config::PlaceRule,
     detect::{
         Place,
@@ -106,6 +106,8 @@ impl Placer {
             // Seen at the very moment of a change of rules: the look around that follows it finds it.
             return Ok(());
         }
+        let seen_now = self.elsewhere_now(place, hands.report);
+        let place = seen_now.as_ref().unwrap_or(place);
         self.facts.forget();
         let facts = self.facts.of(place, &rule.written, &mut hands.report.converter.cgroups);
         let judgement = judge(&rule.written, &facts.candidate(place));
@@ -165,6 +167,11 @@ impl Placer {
             self.account.was_no_stray();
         }
         let Some(leave) = settled_as(judgement.reason) else {
+            let Rule { written, home, .. } = &self.rules[place.rule];
+            if resolve(&self.mount, &written.slice).is_ok_and(|now| now == home.slice) {
+                // Somebody else was quicker.
+                return Ok(());
+            }
             // Inside after all: the programs know the slice by an id that is no longer its.
             return self.find_home(place.rule, hands).map(drop);
         };

@@ -8,7 +8,7 @@ use procwatch_common::place::MAX_ANCESTORS;
 use super::{Hands, Placer, facts, owner};
 use crate::{
     agent::{AgentError, report::Reporter},
-    cgroup::CgroupPath,
+    cgroup::{CgroupPath, resolve},
     detect::{
         Place,
         judge::{Candidate, Judgement, judge},
@@ -62,13 +62,18 @@ impl Placer {
             if strays.is_empty() {
                 return Ok((moved, 0));
             }
-            let before = moved;
+            let (before, mut is_otherwise) = (moved, false);
             for Found { place, judgement } in strays {
+                if self.elsewhere_now(&place, hands.report).is_some() {
+                    // The next picture shows it where it is.
+                    is_otherwise = true;
+                    continue;
+                }
                 let outcome = self.carry_out(&place, &judgement, hands)?;
                 moved += u32::from(outcome.result.is_moved());
                 hands.report.now_record(Body::Outcome(outcome))?;
             }
-            if moved == before {
+            if moved == before && !is_otherwise {
                 // What was refused just now would be refused again.
                 break;
             }
@@ -116,6 +121,18 @@ impl Placer {
             found.push(Found { place, judgement });
         }
         Ok(found)
+    }
+
+    /// The same process where it is now, when somebody has moved it since it was seen; `None` when it is where it was, or
+    /// that is not known. What is moved is taken from where it is.
+    pub(super) fn elsewhere_now(&self, place: &Place, report: &mut Reporter) -> Option<Place> {
+        let now = inspect::cgroup(place.subject.key())?;
+        if facts::path(&mut report.converter.cgroups, place.subject.cgroup_id).as_ref() == Some(&now) {
+            return None;
+        }
+        let cgroup_id = resolve(&self.mount, &now.into()).ok()?.id;
+        let subject = Subject { cgroup_id, ..place.subject.clone() };
+        Some(Place { subject, ..place.clone() })
     }
 
     fn judge_pictured(
