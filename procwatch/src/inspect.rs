@@ -60,6 +60,12 @@ pub fn exe(key: ProcessKey) -> Option<Text> {
     Some(Text::new(path.as_os_str().as_bytes()))
 }
 
+/// The folder that a process is in; `None` when it is gone.
+pub fn cwd(key: ProcessKey) -> Option<Text> {
+    let path = open(key)?.cwd().ok()?;
+    Some(Text::new(path.as_os_str().as_bytes()))
+}
+
 /// How many threads a process has; `None` when it is gone.
 pub fn threads(key: ProcessKey) -> Option<u32> {
     let threads = open(key)?.stat().ok()?.num_threads;

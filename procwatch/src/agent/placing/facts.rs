@@ -113,10 +113,32 @@ fn is_slice(path: &CgroupPath) -> bool {
     path.names().all(|name| name.ends_with(".slice"))
 }
 
-/// The program: the file that is being run, where it is told with its whole path, or else what /proc says.
+/// The program: the file that is being run, as it was given to exec, or else what /proc says. While an exec is held /proc
+/// says what ran before, which is no answer.
 fn exe(place: &Place) -> Option<Text> {
-    let told = place.file.clone().filter(|file| file.as_bytes().starts_with(b"/"));
-    told.or_else(|| inspect::exe(place.subject.key()))
+    let key = place.subject.key();
+    match &place.file {
+        Some(file) if file.as_bytes().starts_with(b"/") => Some(plain(file.as_bytes())),
+        Some(file) if place.seen_at == SeenAt::Hold => {
+            let whole = [inspect::cwd(key)?.as_bytes(), b"/", file.as_bytes()].concat();
+            Some(plain(&whole))
+        }
+        _ => inspect::exe(key),
+    }
+}
+
+/// A path from the root without `.`, `..` and empty names, by its text alone: to look at the files on the way could take
+/// for ever.
+fn plain(path: &[u8]) -> Text {
+    let mut names = Vec::new();
+    for name in path.split(|byte| *byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    Text::new(&[&b"/"[..], &names.join(&b'/')].concat())
 }
 
 /// A process whose exec is held will bear the name of its new program.
@@ -135,6 +157,10 @@ mod tests {
     use rustix::fs::{XattrFlags, setxattr};
 
     use super::*;
+    use crate::{
+        event::{BootTime, Provenance},
+        samples,
+    };
 
     #[test]
     fn a_users_own_manager_has_its_processes_and_a_terminal_of_anothers_has_not() {
@@ -151,6 +177,39 @@ mod tests {
         }
         let feigned = "/user.slice/user-1000.slice/user@1000.service/user@1005.service";
         assert_eq!(found(feigned, 1005), None);
+    }
+
+    #[test]
+    fn paths_are_made_plain() {
+        for (path, plain_path) in [
+            ("/opt/backup/run", "/opt/backup/run"),
+            ("/opt/backup/../../tmp/x", "/tmp/x"),
+            ("//opt/./backup//run", "/opt/backup/run"),
+            ("/../..", "/"),
+        ] {
+            assert_eq!(plain(path.as_bytes()), Text::from(plain_path), "{path}");
+        }
+    }
+
+    #[test]
+    fn at_a_hold_the_program_is_the_one_that_is_to_run() {
+        let of = |file: Option<&str>, seen_at| {
+            exe(&Place {
+                time: BootTime(0),
+                subject: samples::me(),
+                rule: 0,
+                seen_at,
+                file: file.map(Text::from),
+                provenance: Provenance::default(),
+            })
+        };
+        let own = inspect::exe(samples::me().key());
+        let here = std::env::current_dir().unwrap();
+        let relative = Text::new(here.parent().unwrap().join("x").as_os_str().as_encoded_bytes());
+        assert_eq!(of(Some("../x"), SeenAt::Hold), Some(relative));
+        assert_eq!(of(Some("../x"), SeenAt::Exec), own, "it runs by now");
+        assert_eq!(of(Some("/a/../b"), SeenAt::Exec), Some("/b".into()));
+        assert_eq!(of(None, SeenAt::Picture), own);
     }
 
     #[test]
