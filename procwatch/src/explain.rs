@@ -214,6 +214,8 @@ mod tests {
         // Not the test itself, which is protected, but one like it.
         me.subject.pid = 0;
         (me.subject.uid, me.subject.euid) = (uid, uid);
+        // Nor in a service, wherever the tests run.
+        (me.cgroup, me.delegated) = (CgroupPath::parse("/session").ok(), None);
         me
     }
 

@@ -9,7 +9,7 @@ use toml::{
 };
 
 use super::{Accounts, DEFAULT_HOLD, PlaceRule, error::quote, ignore, owner, read::Reader};
-use crate::{cgroup::SliceRef, duration};
+use crate::{cgroup::SliceRef, detect::judge::never_left, duration};
 
 /// The longest hold. A process that waits takes CPU time, and the kernel bounds the rounds of waiting.
 const MAX_HOLD: Duration = Duration::from_secs(2);
@@ -124,7 +124,8 @@ fn read_from(
     let mut from = Vec::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {
         let field = format!("{field}[{}]", index + 1);
-        let source = read_slice(reader, entry, &field);
+        let source = read_slice(reader, entry, &field)
+            .filter(|source| check_takeable(reader, &entry.span(), &field, source).is_some());
         let outside = match (&source, slice) {
             (Some(source), Some(slice)) => check_outside(reader, &entry.span(), &field, slice, source),
             _ => Some(()),
@@ -132,6 +133,18 @@ fn read_from(
         from.push(outside.and(source));
     }
     from.into_iter().collect()
+}
+
+/// Nobody is ever taken from services and containers.
+fn check_takeable(reader: &mut Reader<'_>, span: &Range<usize>, field: &str, from: &SliceRef) -> Option<()> {
+    if never_left(from.path()).is_none() {
+        return Some(());
+    }
+    let what = format!(
+        "{from} is left alone, as services and containers are, so nothing would ever be moved; right is e.g. \"{DEFAULT_FROM}\""
+    );
+    reader.bad(span, field, what);
+    None
 }
 
 /// A process that is to be taken from in or below its own slice is never a stray.

@@ -76,8 +76,11 @@ pub fn judge(rule: &PlaceRule, candidate: &Candidate<'_>) -> Judgement {
     if candidate.is_in_other_namespace {
         return Judgement::bare(Reason::OtherNamespace);
     }
+    if let Some(reason) = never_left(cgroup) {
+        return Judgement::of_cgroup(reason, cgroup.to_string());
+    }
     if !rule.from.iter().any(|from| cgroup.is_within(from.path())) {
-        return Judgement::of_cgroup(elsewhere(cgroup), cgroup.to_string());
+        return Judgement::of_cgroup(Reason::NotInFrom, cgroup.to_string());
     }
     if let Some(delegated) = candidate.delegated {
         return Judgement::of_cgroup(Reason::DelegatedSubtree, delegated.to_string());
@@ -87,12 +90,12 @@ pub fn judge(rule: &PlaceRule, candidate: &Candidate<'_>) -> Judgement {
         .unwrap_or(Judgement::bare(Reason::OutsideSlice))
 }
 
-/// What the place is called that a process is in and that no rule takes from.
-fn elsewhere(cgroup: &CgroupPath) -> Reason {
+/// The reason for which nobody is ever taken from there: services, and containers. A rule may take from all that is around.
+pub fn never_left(cgroup: &CgroupPath) -> Option<Reason> {
     match cgroup.names().next() {
-        Some("system.slice" | "init.scope") => Reason::SystemService,
-        Some("machine.slice") => Reason::OtherNamespace,
-        _ => Reason::NotInFrom,
+        Some("system.slice" | "init.scope") => Some(Reason::SystemService),
+        Some("machine.slice") => Some(Reason::OtherNamespace),
+        _ => None,
     }
 }
 

@@ -138,7 +138,7 @@ fn plain(path: &[u8]) -> Text {
             name => names.push(name),
         }
     }
-    Text::new(&[&b"/"[..], &names.join(&b'/')].concat())
+    Text::new([&b"/"[..], &names.join(&b'/')].concat())
 }
 
 /// A process whose exec is held will bear the name of its new program.

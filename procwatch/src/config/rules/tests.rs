@@ -208,6 +208,14 @@ fn bad_places() {
             "t.toml:4: place[1].from[1]: from user-1003.slice is in slice user-1003.slice, so nothing would ever be moved; take from outside of it, e.g. the slice above",
         ),
         (
+            "from = [\"user.slice\", \"/system.slice/x.service\"]",
+            "t.toml:4: place[1].from[2]: /system.slice/x.service is left alone, as services and containers are, so nothing would ever be moved; right is e.g. \"user.slice\"",
+        ),
+        (
+            "from = [\"machine.slice\"]",
+            "t.toml:4: place[1].from[1]: machine.slice is left alone, as services and containers are, so nothing would ever be moved; right is e.g. \"user.slice\"",
+        ),
+        (
             "from = [\"/user.slice/user-1003.slice/x\"]",
             "t.toml:4: place[1].from[1]: from /user.slice/user-1003.slice/x is in slice user-1003.slice, so nothing would ever be moved; take from outside of it, e.g. the slice above",
         ),

@@ -67,6 +67,19 @@ fn the_place_decides_first() {
 }
 
 #[test]
+fn who_takes_from_everywhere_takes_no_services_and_containers() {
+    let everywhere = |rule: &mut PlaceRule, _: &mut Candidate<'_>| rule.from = vec![SliceRef::parse("/").unwrap()];
+    for (cgroup, expected) in [
+        ("/system.slice/worker.service", Reason::SystemService),
+        ("/init.scope", Reason::SystemService),
+        ("/machine.slice/machine-x.scope", Reason::OtherNamespace),
+        ("/elsewhere", Reason::OutsideSlice),
+    ] {
+        assert_eq!(reason(cgroup, everywhere), expected, "{cgroup}");
+    }
+}
+
+#[test]
 fn who_it_is_comes_before_where_it_is() {
     let first = subject(1, 1003);
     let mut borrower = subject(500, 0);
