@@ -1,6 +1,9 @@
 //! A look at one process in /proc: only ever the one that an alert or a move is about.
 
-use std::{io::Read as _, os::unix::ffi::OsStrExt};
+use std::{
+    io::Read as _,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt as _},
+};
 
 use procfs::{ProcResult, process::Process};
 
@@ -46,6 +49,18 @@ pub fn uid(key: ProcessKey) -> Option<u32> {
 pub fn gids(key: ProcessKey) -> Option<[u32; 2]> {
     let status = open(key)?.status().ok()?;
     Some([status.rgid, status.egid])
+}
+
+/// Whether a process took on other ids and has run no program since, as `su` before it becomes a shell. Also true of one
+/// whose program its user may not read, and of one that forbids to be looked at.
+pub fn is_becoming(key: ProcessKey) -> bool {
+    // The kernel gives the files of such a process to root, until an exec makes it one of its user's own.
+    let look = || {
+        let process = open(key)?;
+        let owner = process.open_relative("status").ok()?.metadata().ok()?.uid();
+        Some(owner != process.status().ok()?.euid)
+    };
+    look().unwrap_or(false)
 }
 
 /// When a process started, in the clock ticks of /proc, which rounds down.

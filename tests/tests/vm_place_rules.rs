@@ -5,7 +5,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 use procwatch_tests::{
     Agent,
-    guest::{AIMGR, SHELL, cgroup_of, done, enforcing, folder, is_inside, pid_of, processes_of, session},
+    guest::{AIMGR, SHELL, cgroup_of, done, enforcing, folder, is_inside, pid_of, processes_of, program_for_all, session},
     needs, refusal, start, text, until,
 };
 use serde_json::Value;
@@ -178,4 +178,38 @@ fn who_was_moved_elsewhere_since_is_left_there() {
     shell.say("end");
     let ended = agent.finish();
     assert!(ended.records.iter().all(|it| it["kind"] != "outcome" || it["pid"] != pid), "{:?}", ended.records);
+}
+
+#[test]
+fn who_is_about_to_run_an_ignored_program_waits_for_it() {
+    needs!(Vm);
+    let program = program_for_all("becomes");
+    let begin = |argv: &[&str]| {
+        let mut process = session("root", &[&[program.as_str(), "1003"], argv].concat());
+        let pid = pid_of(&mut process);
+        (process, pid)
+    };
+    let (mut ignored, ignored_pid) = begin(&["sleep", "600"]);
+    let (mut other, other_pid) = begin(&["cat"]);
+    let before = cgroup_of(ignored_pid);
+    // Both were there before it.
+    let (_surroundings, agent) = enforcing(&format!("{AIMGRS}ignore = {{ comms = [\"sleep\"] }}\n"));
+    let mut su = session("desk", &["su", "aimgr", "-c", SHELL]);
+    let su_pid = pid_of(&mut su);
+    moved(&agent, su_pid);
+    assert!(!is_inside(&cgroup_of(other_pid).unwrap()), "not by the program that it is about to leave");
+    ignored.say("run");
+    let decision = agent.wait_for("it is ignored", |it| it["kind"] == "decision" && it["pid"] == ignored_pid);
+    assert_eq!(text(&decision["reason"]), "ignored", "{decision}");
+    assert_eq!(cgroup_of(ignored_pid), before);
+    other.say("run");
+    assert!(is_inside(&moved(&agent, other_pid)));
+    other.say("end");
+    assert_eq!(other.hear(), "end");
+    other.end();
+    su.say("end");
+    su.end();
+    ignored.kill();
+    agent.finish();
+    done("kill", &[&ignored_pid.to_string()]);
 }

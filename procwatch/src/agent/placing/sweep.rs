@@ -106,6 +106,9 @@ impl Placer {
             {
                 continue;
             }
+            if self.is_about_to_exec(rule, process, &tree) {
+                continue;
+            }
             // What /proc tells besides costs time, in which those who are to be swept make children.
             let provenance =
                 Provenance { ancestors: tree.ancestors(&process.subject), ..Provenance::default() };
@@ -121,6 +124,15 @@ impl Placer {
             found.push(Found { place, judgement });
         }
         Ok(found)
+    }
+
+    /// Whether the program that the rule may ignore a process by is still to come: the one that it runs is that of the user
+    /// whom it comes from, such as `su`. Its exec is told.
+    fn is_about_to_exec(&self, rule: usize, process: &Pictured, tree: &Tree<'_>) -> bool {
+        let Subject { uid, ppid, .. } = process.subject;
+        self.rules[rule].written.ignore.is_by_program()
+            && tree.uid(ppid).is_some_and(|parents| parents != uid)
+            && inspect::is_becoming(process.subject.key())
     }
 
     /// The same process where it is now, when somebody has moved it since it was seen; `None` when it is where it was, or
@@ -166,6 +178,10 @@ struct Tree<'a>(HashMap<u32, &'a Subject>);
 impl<'a> Tree<'a> {
     fn new(picture: &'a [Pictured]) -> Self {
         Self(picture.iter().map(|process| (process.subject.pid, &process.subject)).collect())
+    }
+
+    fn uid(&self, pid: u32) -> Option<u32> {
+        self.0.get(&pid).map(|subject| subject.uid)
     }
 
     /// Nearest first, as far as a kernel program would tell.
