@@ -40,11 +40,12 @@ pub(crate) fn bprm_creds_for_exec(ctx: LsmContext) -> i32 {
         && control.hold != 0
     {
         let task = Task::current();
-        if let Some(cell) = place::rule(control, task)
-            && cell.hold_ns != 0
-            && place::known(control, cell, task, Trigger::Hold).is_none()
-        {
-            hold(cell, task, binprm_filename(ctx.arg(0)));
+        if let Some(cell) = place::rule(control, task) {
+            // What is left of an exec that failed is not said of this one.
+            let _ = HOLDS.remove(place::key(task));
+            if cell.hold_ns != 0 && place::known(control, cell, task, Trigger::Hold).is_none() {
+                hold(cell, task, binprm_filename(ctx.arg(0)));
+            }
         }
     }
     0
@@ -60,7 +61,7 @@ fn hold(cell: &PlaceCell, task: Task, file: *const u8) {
     unsafe { bpf_loop(MAX_ROUNDS, round as *mut c_void, (&raw mut wait).cast(), 0) };
     let note = Hold { held_ns: emit::now_ns() - begun_ns, rule: cell.rule, end: wait.end };
     // An LRU map makes room by itself.
-    let _ = HOLDS.insert(task.tgid(), note, 0);
+    let _ = HOLDS.insert(place::key(task), note, 0);
 }
 
 /// One round of waiting; 1 ends it.
@@ -106,12 +107,12 @@ fn give_way(task: Task) {
 /// At the exec itself: tells of the hold, if there was one. Whether it has settled where the process is.
 #[inline(always)]
 pub(crate) fn was_answered(task: Task, binprm: *const u8) -> bool {
-    let tgid = task.tgid();
+    let key = place::key(task);
     // SAFETY: the value is copied at once; a process runs one program at a time.
-    let Some(note) = unsafe { HOLDS.get(tgid) }.copied() else {
+    let Some(note) = unsafe { HOLDS.get(key) }.copied() else {
         return false;
     };
-    let _ = HOLDS.remove(tgid);
+    let _ = HOLDS.remove(key);
     if let Some(mut slot) = emit::urgent::<Held>() {
         let record = slot.record();
         // SAFETY: the record's own memory in the ring.

@@ -173,9 +173,10 @@ pub(crate) static SETTLED: LruHashMap<SettledKey, u32> = LruHashMap::with_max_en
 #[map]
 pub(crate) static CHANGING: LruHashMap<u64, u8> = LruHashMap::with_max_entries(1024, 0);
 
-/// Execs that were held, by process, until they are told of.
+/// Execs that were held, by process, until they are told of. One that failed in the end is not: its process may never run
+/// another program, and its pid become another's.
 #[map]
-pub(crate) static HOLDS: LruHashMap<u32, Hold> = LruHashMap::with_max_entries(1024, 0);
+pub(crate) static HOLDS: LruHashMap<SettledKey, Hold> = LruHashMap::with_max_entries(1024, 0);
 
 /// How an exec was held.
 #[derive(Clone, Copy)]

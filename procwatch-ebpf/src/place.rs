@@ -3,8 +3,8 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use procwatch_common::{
     place::{
-        CGROUP_NS_INIT, ELSEWHERE, Leave, LeftKey, MAX_ANCESTORS, MAX_FROM, PLACE_AT_EXEC_ONLY, PlaceCell, SettledKey,
-        TTY_LEN,
+        CGROUP_NS_INIT, ELSEWHERE, Leave, LeftKey, MAX_ANCESTORS, MAX_FROM, PLACE_AT_EXEC_ONLY, PlaceCell,
+        SettledKey, TTY_LEN,
     },
     policy::Control,
     wire::{Ancestor, Kind, PATH_MAX, Stray, Trigger},

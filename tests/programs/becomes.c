@@ -1,5 +1,5 @@
 // `becomes UID PROGRAM …`: takes on a uid, says its pid and waits for a line before it runs the program: what `su` is
-// between its change of uid and its exec.
+// between its change of uid and its exec. If the program cannot be run it runs what comes after it.
 #define _GNU_SOURCE
 #include <grp.h>
 #include <stdio.h>
@@ -13,6 +13,8 @@ int main(int argc, char **argv) {
     printf("in %d\n", getpid());
     fflush(stdout);
     while (getchar() != '\n') {}
-    execvp(argv[2], argv + 2);
+    for (char **next = argv + 2; *next; next++) {
+        execvpe(*next, next, environ);
+    }
     return 3;
 }

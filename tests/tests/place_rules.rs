@@ -101,8 +101,7 @@ fn what_one_rule_ignores_another_does_not() {
     let mut ignored = scene.start("from/session", &["cat"]);
     agent.wait_for("it is ignored", |it| it["pid"] == ignored.pid() && it["kind"] == "decision");
     let mut moved = scene.start_as("from/session", OTHER, OTHER, &["cat"]);
-    let outcome =
-        agent.wait_for("its outcome", |it| it["pid"] == moved.pid() && it["kind"] == "outcome");
+    let outcome = agent.wait_for("its outcome", |it| it["pid"] == moved.pid() && it["kind"] == "outcome");
     assert_eq!(text(&outcome["result"]), "verified", "{outcome}");
     assert_eq!(scene.sandbox.inhabitants("from/session"), [ignored.pid()]);
     ignored.end();

@@ -1,11 +1,14 @@
 //! Rules of placement on a stock machine: none of them is mistaken for another, and what is not theirs is left alone.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use nix::sys::signal::Signal;
 use procwatch_tests::{
     Agent,
-    guest::{AIMGR, SHELL, cgroup_of, done, enforcing, folder, is_inside, pid_of, processes_of, program_for_all, session},
+    guest::{
+        AIMGR, SHELL, cgroup_of, done, enforcing, folder, is_inside, pid_of, processes_of, program_for_all,
+        session,
+    },
     needs, refusal, start, text, until,
 };
 use serde_json::Value;
@@ -35,8 +38,7 @@ fn a_stray_that_waits_is_not_taken_for_one_of_another_rule() {
     let armed = records.iter().find(|record| record["topic"] == "armed").unwrap();
     let waited = text(&armed["message"]);
     assert!(waited.contains("took over") && !waited.contains(" 0 urgent records"), "{waited}");
-    let outcomes: Vec<_> =
-        records.iter().filter(|it| it["kind"] == "outcome" && it["pid"] == pid).collect();
+    let outcomes: Vec<_> = records.iter().filter(|it| it["kind"] == "outcome" && it["pid"] == pid).collect();
     assert!(!outcomes.is_empty() && outcomes.iter().all(|it| is_inside(text(&it["to"]))), "{outcomes:?}");
 }
 
@@ -44,7 +46,8 @@ fn a_stray_that_waits_is_not_taken_for_one_of_another_rule() {
 fn a_unit_of_somebodys_that_bears_our_name_is_not_touched() {
     needs!(Vm);
     let unit = "procwatch-ai.service";
-    fs::write(format!("/run/systemd/system/{unit}"), "[Service]\nSlice=ai.slice\nExecStart=sleep 600\n").unwrap();
+    fs::write(format!("/run/systemd/system/{unit}"), "[Service]\nSlice=ai.slice\nExecStart=sleep 600\n")
+        .unwrap();
     done("systemctl", &["daemon-reload"]);
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("procwatch.toml");
@@ -55,7 +58,10 @@ fn a_unit_of_somebodys_that_bears_our_name_is_not_touched() {
         done("systemctl", &[order, unit]);
         let main = show("MainPID");
         let refused = refusal(&["run", "--config", config]);
-        assert!(refused.code != Some(0) && refused.stderr.contains("that procwatch has not made"), "{refused:?}");
+        assert!(
+            refused.code != Some(0) && refused.stderr.contains("that procwatch has not made"),
+            "{refused:?}"
+        );
         assert_eq!((show("ActiveState").trim(), show("MainPID")), (state, main), "it is as it was");
     }
 }
@@ -103,7 +109,16 @@ fn a_users_own_manager_keeps_what_it_runs() {
     let user = ["-u", "aimgr", "--", "env", "XDG_RUNTIME_DIR=/run/user/1003"];
     let order = |words: &[&'static str]| done("runuser", &[&user[..], words].concat());
     let begin = |unit: &'static str| {
-        order(&["systemd-run", "--user", "--scope", "--quiet", unit, "sh", "-c", "sleep 600 >/dev/null 2>&1 &"]);
+        order(&[
+            "systemd-run",
+            "--user",
+            "--scope",
+            "--quiet",
+            unit,
+            "sh",
+            "-c",
+            "sleep 600 >/dev/null 2>&1 &",
+        ]);
         order(&["systemd-run", "--user", "--quiet", "sleep", "600"]);
     };
     begin("--unit=before");
@@ -114,7 +129,10 @@ fn a_users_own_manager_keeps_what_it_runs() {
     let before = managed();
     assert!(before.iter().any(|(_, cgroup)| cgroup.ends_with("/init.scope")), "{before:?}");
     let (surroundings, agent) = enforcing("[[place]]\nuser = \"aimgr\"\nslice = \"ai.slice\"\n");
-    assert!(moved(&agent, login_pid).starts_with("/ai.slice/"), "a login of its own is taken from user.slice");
+    assert!(
+        moved(&agent, login_pid).starts_with("/ai.slice/"),
+        "a login of its own is taken from user.slice"
+    );
     begin("--unit=after");
     let mut su = session("desk", &["su", "aimgr", "-c", SHELL]);
     let su_pid = pid_of(&mut su);
@@ -177,7 +195,11 @@ fn who_was_moved_elsewhere_since_is_left_there() {
     );
     shell.say("end");
     let ended = agent.finish();
-    assert!(ended.records.iter().all(|it| it["kind"] != "outcome" || it["pid"] != pid), "{:?}", ended.records);
+    assert!(
+        ended.records.iter().all(|it| it["kind"] != "outcome" || it["pid"] != pid),
+        "{:?}",
+        ended.records
+    );
 }
 
 #[test]
@@ -212,4 +234,25 @@ fn who_is_about_to_run_an_ignored_program_waits_for_it() {
     ignored.kill();
     agent.finish();
     done("kill", &[&ignored_pid.to_string()]);
+}
+
+#[test]
+fn a_hold_is_told_of_the_exec_that_was_held() {
+    needs!(Vm, Lsm);
+    // Its uid is no occasion, so that the first exec is held; it cannot be carried out.
+    let (_surroundings, agent) = enforcing(&format!("{AIMGRS}ignore = {{ comms = [\"nobody\"] }}\n"));
+    let broken = "/tmp/broken";
+    fs::write(broken, "#!/no/such/interpreter\n").unwrap();
+    fs::set_permissions(broken, fs::Permissions::from_mode(0o755)).unwrap();
+    let program = program_for_all("becomes");
+    let mut shell = session("root", &[&program, "1003", broken, "sh", "-c", SHELL]);
+    let pid = pid_of(&mut shell);
+    shell.say("run");
+    assert_eq!(pid_of(&mut shell), pid);
+    assert!(is_inside(&cgroup_of(pid).unwrap()));
+    shell.say("end");
+    shell.end();
+    let records = agent.finish().records;
+    let holds: Vec<_> = records.iter().filter(|it| it["kind"] == "hold" && it["pid"] == pid).collect();
+    assert!(holds.is_empty(), "the one that was held never ran: {holds:?}");
 }

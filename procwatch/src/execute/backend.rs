@@ -189,7 +189,9 @@ impl Refusal {
             Self::Manager(what) => what.clone(),
             Self::EndedMeanwhile => "the process has ended".to_owned(),
             Self::Unkept => "procwatch's unit in the slice was stopped".to_owned(),
-            Self::Unready(first, why) => format!("{}; and it could not be made ready: {why}", first.explained()),
+            Self::Unready(first, why) => {
+                format!("{}; and it could not be made ready: {why}", first.explained())
+            }
         }
     }
 }
@@ -233,7 +235,10 @@ mod tests {
         let manager = PrepareError::Manager { unit: "a.slice".to_owned(), what: "is masked".to_owned() };
         let error = refused(Refusal::Unkept).unready(manager);
         let expected = "/: procwatch's unit in the slice was stopped; and it could not be made ready: a.slice: is masked";
-        assert_eq!((error.to_string().as_str(), &*error.name(), error.may_pass()), (expected, "unkept", true));
+        assert_eq!(
+            (error.to_string().as_str(), &*error.name(), error.may_pass()),
+            (expected, "unkept", true)
+        );
     }
 
     #[test]

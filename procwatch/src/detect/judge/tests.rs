@@ -68,7 +68,8 @@ fn the_place_decides_first() {
 
 #[test]
 fn who_takes_from_everywhere_takes_no_services_and_containers() {
-    let everywhere = |rule: &mut PlaceRule, _: &mut Candidate<'_>| rule.from = vec![SliceRef::parse("/").unwrap()];
+    let everywhere =
+        |rule: &mut PlaceRule, _: &mut Candidate<'_>| rule.from = vec![SliceRef::parse("/").unwrap()];
     for (cgroup, expected) in [
         ("/system.slice/worker.service", Reason::SystemService),
         ("/init.scope", Reason::SystemService),
