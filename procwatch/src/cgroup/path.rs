@@ -105,6 +105,11 @@ impl CgroupPath {
         Self(format!("{}{separator}{name}", self.0))
     }
 
+    /// Whether it is a slice as systemd makes it, in slices only, or the root.
+    pub fn is_slice(&self) -> bool {
+        self.names().all(|name| name.strip_suffix(".slice").is_some())
+    }
+
     /// Whether it is `other` or below it.
     pub fn is_within(&self, other: &Self) -> bool {
         self.relative().starts_with(other.relative())
@@ -290,6 +295,13 @@ mod tests {
         assert_eq!([path("/").parent(), path("/a").parent()], [None, Some(CgroupPath::root())]);
         assert_eq!((path("/a/b").parent(), path("/a/b").name()), (Some(path("/a")), Some("b")));
         assert_eq!((path("/").name(), path("/a/b").raw().as_str()), (None, "/a/b"));
+    }
+
+    #[test]
+    fn a_slice_is_in_slices_only() {
+        let is_slice = |text| CgroupPath::parse(text).unwrap().is_slice();
+        assert!(is_slice("/") && is_slice("/user.slice/user-1003.slice"));
+        assert!(!is_slice("/user.slice/user@1003.service/app.slice") && !is_slice("/a"));
     }
 
     proptest! {

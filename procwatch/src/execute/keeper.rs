@@ -244,7 +244,7 @@ pub fn is_unit_of_ours(cgroup: &CgroupPath) -> bool {
     let kept = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(".service"));
     match kept {
         Some(stem) => SliceRef::parse(&format!("{stem}.slice")).is_ok_and(|kept| *kept.path() == slice),
-        None => SessionName::of_scope(name).is_some() && slice.names().all(|it| it.ends_with(".slice")),
+        None => SessionName::of_scope(name).is_some() && slice.is_slice(),
     }
 }
 

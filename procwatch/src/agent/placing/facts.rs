@@ -93,7 +93,7 @@ pub(crate) fn delegated(mount: &Path, cgroup: &CgroupPath, uid: u32) -> Option<C
     while let Some(path) = above {
         let is_others = match path.name().and_then(managed_user) {
             // As the system's manager makes it: what a user calls his own cgroups says nothing.
-            Some(user) => user == uid.to_string() && path.parent().is_some_and(|it| is_slice(&it)),
+            Some(user) => user == uid.to_string() && path.parent().is_some_and(|it| it.is_slice()),
             None => !is_unit_of_ours(&path) && is_delegated(&path),
         };
         if is_others {
@@ -107,10 +107,6 @@ pub(crate) fn delegated(mount: &Path, cgroup: &CgroupPath, uid: u32) -> Option<C
 /// The user whose manager a unit of this name is.
 fn managed_user(unit: &str) -> Option<&str> {
     unit.strip_prefix("user@")?.strip_suffix(".service")
-}
-
-fn is_slice(path: &CgroupPath) -> bool {
-    path.names().all(|name| name.ends_with(".slice"))
 }
 
 /// The program: the file that is being run, as it was given to exec, or else what /proc says. While an exec is held /proc
@@ -219,8 +215,9 @@ mod tests {
             let path = CgroupPath::parse(text).unwrap();
             let folder = tree.path().join(path.relative());
             std::fs::create_dir_all(&folder).unwrap();
-            let set = setxattr(&folder, DELEGATED[0], b"1", XattrFlags::empty());
-            set.is_ok().then_some(path)
+            // Which of them there may be is the file system's matter.
+            let set = |name: &&str| setxattr(&folder, *name, b"1", XattrFlags::empty()).is_ok();
+            DELEGATED.iter().any(set).then_some(path)
         };
         let Some(container) = cgroup("/user.slice/libpod-1.scope") else {
             // This file system has no such attributes.
