@@ -20,7 +20,7 @@ use crate::{
     cgroup::Mount,
     config::Config,
     detect::{Decision, Detector, threads::Threads},
-    event::{Body, Event, Subject},
+    event::{Body, Subject},
     execute::contain::Warden,
     kernel::{Kernel, RingReader, carry::Told},
     memory::HeapCare,
