@@ -1,4 +1,7 @@
-use std::process::{Child, Command};
+use std::{
+    cell::RefCell,
+    process::{Child, Command},
+};
 
 use super::*;
 use crate::{
@@ -32,13 +35,18 @@ fn rule() -> ThreadRule {
 struct Scene {
     folder: tempfile::TempDir,
     child: Child,
+    key: ProcessKey,
+    /// It, held for each order: before the first one may end it.
+    targets: RefCell<Vec<Target>>,
     rule: ThreadRule,
 }
 
 impl Scene {
     fn new() -> Self {
         let child = Command::new("sleep").arg("60").spawn().unwrap();
-        Self { folder: tempfile::tempdir().unwrap(), child, rule: rule() }
+        let targets: Vec<Target> = (0..3).map(|_| Target::of_pid(child.id()).unwrap()).collect();
+        let (key, targets) = (targets[0].key(), RefCell::new(targets));
+        Self { folder: tempfile::tempdir().unwrap(), child, key, targets, rule: rule() }
     }
 
     fn container(&self) -> Container {
@@ -47,12 +55,8 @@ impl Scene {
         Container::new(warden.with_file(self.folder.path().join("contained.json")))
     }
 
-    fn key(&self) -> ProcessKey {
-        Target::of_pid(self.child.id()).unwrap().key()
-    }
-
     fn order(&self, container: &mut Container, order: Order) {
-        let target = Target::of_key(self.key()).unwrap();
+        let target = self.targets.borrow_mut().pop().unwrap();
         container.order(order, target, samples::process(), String::new(), Occasion::Burst);
     }
 
@@ -78,7 +82,7 @@ fn what_may_not_be_done_is_told_at_once() {
         let act = container.act(ask).unwrap();
         (act.result, act.reason, act.occasion)
     };
-    let key = scene.key();
+    let key = scene.key;
     let notice = Way::Level(Severity::Notice);
     let would = (ActResult::Would, None, Occasion::Burst);
     assert_eq!(told(scene.ask(key, Way::Burst, Mode::Observe)), would);
@@ -112,7 +116,7 @@ fn what_may_be_done_is_done_beside_the_loop() {
     let scene = Scene::new();
     runtime.block_on(async {
         let mut container = scene.container();
-        assert!(container.act(scene.ask(scene.key(), Way::Burst, Mode::Enforce)).is_none());
+        assert!(container.act(scene.ask(scene.key, Way::Burst, Mode::Enforce)).is_none());
         let acts = container.done().await;
         let [act] = &acts[..] else { panic!("{acts:?}") };
         assert_eq!((act.action, act.result), (Deed::Kill, ActResult::Verified), "{act:?}");
@@ -132,7 +136,7 @@ fn what_is_ordered_for_one_process_is_done_in_that_order() {
         let mut container = scene.container();
         scene.order(&mut container, Order::Terminate);
         scene.order(&mut container, Order::Thaw);
-        container.ended(scene.key());
+        container.ended(scene.key);
         assert_eq!((container.running.len(), container.waiting.len()), (1, 2));
         scene.order(&mut container, Order::Kill);
         assert_eq!((container.running.len(), container.waiting.len()), (2, 2), "a kill does not wait");
