@@ -24,10 +24,14 @@ impl Scene {
         Agent::run(&["--config".as_ref(), self.folder.path().join("procwatch.toml").as_os_str()])
     }
 
-    /// A pool that grows to so many threads.
-    /// One for which the agent has chosen the rule.
+    /// A pool of the rule's name.
+    fn start(&self) -> Started {
+        Started::new(&mut Command::new(self.folder.path().join("pw-ladder")))
+    }
+
+    /// One that grows to so many threads once the agent has chosen its rule.
     fn pool(&self, threads: u32) -> Started {
-        let mut pool = Started::new(&mut Command::new(self.folder.path().join("pw-ladder")));
+        let mut pool = self.start();
         Talk::greeted().wait_for_rule(pool.pid(), "threads[1] comm=pw-ladder");
         pool.say(&format!("have {threads}"));
         pool
@@ -80,7 +84,8 @@ fn steps_follow_each_other_while_the_alert_holds() {
 fn what_a_person_froze_stays_the_persons() {
     needs!(Root, Bpf);
     let scene = Scene::new(FREEZES);
-    let mut pool = scene.pool(90);
+    let mut pool = scene.start();
+    pool.say("have 90");
     assert_eq!(pool.hear(), "90");
     let pid = pool.pid();
     contained::done(pid, &["freeze"]);
