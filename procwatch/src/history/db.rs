@@ -58,6 +58,12 @@ pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
     use ErrorCode::{
         ConstraintViolation, DatabaseCorrupt, InternalMalfunction, NotADatabase, TypeMismatch, Unknown,
     };
+    // A header that says so itself: what the file system does not let be written cannot be set aside either.
+    let is_written_for_reading =
+        error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_READONLY);
+    if is_written_for_reading {
+        return true;
+    }
     error.sqlite_error_code().is_none_or(|code| {
         matches!(
             code,

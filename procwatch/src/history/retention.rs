@@ -86,11 +86,12 @@ fn by_age(
     Ok(behind)
 }
 
-/// Lives and boots of which nothing is left.
+/// Lives that had ended before the oldest record that is left, and boots of which nothing is. Not looked for record by record:
+/// an agent that is started again and again has many lives in one boot.
 fn forget_empty(connection: &Connection, at: At) -> rusqlite::Result<()> {
     connection.execute(
-        "DELETE FROM runs WHERE id <> ?1 AND how IS NOT NULL
-         AND NOT EXISTS (SELECT 1 FROM records WHERE records.boot = runs.boot AND records.run = runs.id)",
+        "DELETE FROM runs WHERE id <> ?1 AND how IS NOT NULL AND (boot, ended_boot_ns) <
+         (SELECT boot, boot_ns FROM records ORDER BY boot, boot_ns LIMIT 1)",
         [at.run],
     )?;
     connection.execute(

@@ -54,6 +54,17 @@ fn a_file_that_is_no_history_is_set_aside() {
 }
 
 #[test]
+fn a_header_that_forbids_to_write_is_damage() {
+    let mut scene = Scene::new();
+    let mut bytes = good().to_vec();
+    // The version that a writer must know.
+    bytes[18] = 9;
+    scene.put(&bytes);
+    scene.write(alert(1, 80, Severity::Notice), moment(0));
+    assert_eq!((scene.set_aside().len(), scene.count("records")), (1, 1));
+}
+
+#[test]
 fn a_file_that_goes_bad_while_it_is_written_is_set_aside() {
     let mut scene = Scene::new();
     let bodies = |count| (0..count).map(|pid| alert(pid, 80, Severity::Notice)).collect::<Vec<_>>();
