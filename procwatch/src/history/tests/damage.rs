@@ -61,7 +61,8 @@ fn a_header_that_forbids_to_write_is_damage() {
     bytes[18] = 9;
     scene.put(&bytes);
     scene.write(alert(1, 80, Severity::Notice), moment(0));
-    assert_eq!((scene.set_aside().len(), scene.count("records")), (1, 1));
+    assert_eq!(scene.count("records"), 1);
+    assert!(!scene.set_aside().is_empty(), "it is kept");
 }
 
 #[test]
