@@ -129,7 +129,7 @@ fn a_time_ends_it() {
     let ended = agent.wait();
     assert!(ended.status.success(), "{}", ended.stderr);
     let seconds = ended.summary()["seconds"].as_f64().unwrap();
-    assert!(seconds >= 0.5, "{seconds}");
+    assert!((0.5..10.0).contains(&seconds), "{seconds}");
 }
 
 #[test]

@@ -160,8 +160,8 @@ fn what_a_killed_agent_left_frozen_is_thawed() {
             let next = scene.run();
             let undone = next.wait_for("it is released", |record| is_action(record, pid, "freeze"));
             assert_eq!(
-                (&undone["undo"], text(&undone["occasion"])),
-                (&Value::Bool(true), "recovery"),
+                (&undone["undo"], text(&undone["occasion"]), text(&undone["result"])),
+                (&Value::Bool(true), "recovery", "verified"),
                 "{undone}"
             );
             // It is above the level still, and frozen again by the rule: the end of this agent releases it.

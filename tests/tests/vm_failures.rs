@@ -117,7 +117,7 @@ fn an_agent_that_does_not_answer_costs_the_time_of_the_rule() {
     let hold = agent.wait_for("the hold is told", |record| record["kind"] == "hold" && record["pid"] == pid);
     assert_eq!(text(&hold["result"]), "deadline", "{hold}");
     let held_ms = number(&hold["held_ns"]) / 1_000_000;
-    assert!(held_ms >= 250, "{hold}");
+    assert!((250..10_000).contains(&held_ms), "{hold}");
     end(shell);
     agent.finish();
 }
