@@ -317,7 +317,7 @@ impl Guard {
     /// When the kernel side or the output fails.
     pub async fn stop(mut self) -> Result<(), AgentError> {
         // First of all: whatever fails after it, nobody stays frozen.
-        let done = self.measures.stop(&mut self.report).await?;
+        let done = self.measures.stop(&mut self.report).await;
         let stats = self.kernel.stats()?;
         let Stats { urgent, user_reads_failed, kernel_reads_failed, state_full, .. } = stats;
         let message = format!(
@@ -332,6 +332,8 @@ impl Guard {
             None => String::new(),
         };
         let released = self.kernel.release(self.keeps);
+        // Nor does what cannot be taken back keep the kernel's part there.
+        let done = done?;
         if let Some(account) = self.placer.account(&stats) {
             self.report.now_record(RecordBody::Placement(account))?;
         }
